@@ -1,0 +1,241 @@
+"""What users hold: `connect` and `Database`. Wires the layers together and keeps no logic of its own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self, TypeVar, overload
+
+import platformdirs
+from tqdm.auto import tqdm
+
+from reactive_db.engine.bulk import load
+from reactive_db.engine.read_set import BY_ID, ReadSet
+from reactive_db.engine.store import Store
+from reactive_db.functions.definitions import Action, Function, Mutation, Query, on_redefined
+from reactive_db.functions.runner import Runner
+from reactive_db.handles import QueryHandle
+from reactive_db.limits import Limits
+from reactive_db.model.codec import encoder
+from reactive_db.model.documents import Document
+from reactive_db.model.keys import EVERYTHING
+from reactive_db.reactive.live_query import Compute, Key, Outcome
+from reactive_db.reactive.scheduler import Scheduler
+from reactive_db.runtime import Runtime, SystemRuntime
+from reactive_db.storage.sql_result import SqlResult
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+"""Of an SQL statement: for `?` in order, or for `$name` by name."""
+
+_SQL: Final = "sql"
+_MEMORY: Final = ""
+_open: dict[str, Database] = {}
+_open_lock = threading.RLock()
+
+
+def connect(
+    target: str | os.PathLike[str] | None = None, *, limits: Limits | None = None, runtime: Runtime | None = None
+) -> Database:
+    """Open a store, or return the connection that this process has to it already.
+
+    Args:
+        target: nothing: a store in memory, the same for the whole process. A plain name: a store directory in the
+            stores folder, `$REACTIVE_DB_HOME` or the user's data directory. A path: a store directory there. Both are
+            created if there is none.
+        limits: what functions may use; the first connection to a store decides.
+        runtime: where time and randomness come from; only tests need another one.
+
+    Raises:
+        StoreLockedError: another process holds the store; it is named.
+        NotAStoreError, StoreFormatError, StoreCorruptError: see there; nothing was changed.
+    """
+    path = None if target is None else store_path(target)
+    key = _MEMORY if path is None else str(path)
+    with _open_lock:
+        found = _open.get(key)
+        if found is None or found.is_closed:
+            runtime, limits = runtime or SystemRuntime(), limits or Limits()
+            store = Store.in_memory(runtime, limits) if path is None else Store.open(path, runtime, limits)
+            found = _open[key] = Database(store)
+        return found
+
+
+def store_path(target: str | os.PathLike[str]) -> Path:
+    """The store directory that a name or a path stands for."""
+    text = os.fspath(target)
+    path = Path(text).expanduser()
+    if isinstance(target, str) and path.name == text and not path.suffix:
+        home = os.environ.get("REACTIVE_DB_HOME")
+        folder = Path(home) if home else Path(platformdirs.user_data_dir("reactive_db", appauthor=False))
+        path = folder / f"{text}.rdb"
+    return path.resolve()
+
+
+class Database:
+    """A connection to one store; get one from `connect`.
+
+    Every method may be called from any thread. Handles, cells and functions of one process share it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._scheduler = Scheduler(store.snapshots, store.flusher)
+        self._runner = Runner(store, self._scheduler)
+        store.committer.listeners.append(self._scheduler.invalidate)
+        self.is_closed = False
+        on_redefined.append(self._follow_redefinition)
+
+    @property
+    def path(self) -> Path | None:
+        """The store directory; None for a store in memory."""
+        return self._store.path
+
+    @property
+    def ts(self) -> int:
+        """The newest timestamp: how many commits the store has seen."""
+        return self._store.published_ts
+
+    @overload
+    def run(self, function: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def run(self, function: Mutation[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def run(self, function: Action[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def run(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Run a function once and return its result.
+
+        A mutation is durable when this returns, and every handle of this process shows its effect.
+
+        Raises:
+            ArgumentError, ReturnError: what was passed or returned does not fit the annotations.
+            Exception: whatever the function raised; a mutation that raised wrote nothing.
+        """
+        return self._runner.run(function, args, kwargs)
+
+    @overload
+    def live(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> QueryHandle[R]: ...
+    @overload
+    def live(
+        self, query: str, parameters: Parameters = None, /, *, debounce: float = 0.0, throttle: float = 0.0
+    ) -> QueryHandle[SqlResult]: ...
+    def live(self, query: Any, /, *args: Any, **kwargs: Any) -> QueryHandle[Any]:
+        """A handle on a query function with its arguments, or on an SQL SELECT; its value stays right by itself.
+
+        `debounce=` and `throttle=`, in seconds, slow down what is shown; they may also be set on the handle.
+        """
+        self._store.check_open()
+        pace = self._take_pace(query, kwargs)
+        if isinstance(query, str):
+            key, run = self._sql_key(query, *args)
+            title = " ".join(query.split())
+        else:
+            key, run = self._runner.live_key(query, args, kwargs)
+            title = query.name
+        handle: QueryHandle[Any] = QueryHandle(self._scheduler, self._store.runtime, title, **pace)
+        handle.start(key, run, reads_columns=isinstance(query, str))
+        return handle
+
+    def sql(self, statement: str, parameters: Parameters = None) -> SqlResult:
+        """Run a SELECT over everything committed so far; tables have the names of document tables.
+
+        Raises:
+            SqlError: the statement is wrong, or would write.
+        """
+        self._store.check_open()
+        self._store.catalog.define_mentioned(statement)
+        self._store.flusher.flush()
+        table, ts = self._store.columns.query(statement, parameters)
+        return SqlResult(table, ts)
+
+    def load(self, document: type[Document], source: Any, *, progress: bool = True) -> int:
+        """Insert many documents at once, all or none; how many.
+
+        Args:
+            document: their class.
+            source: a path to a .parquet or .csv file, a data frame, an Arrow table, or an iterable of documents or
+                dicts. Its columns are the fields.
+            progress: show a progress bar.
+
+        Raises:
+            DocumentError: a row does not fit; the path says which, and nothing was inserted.
+        """
+        with tqdm(desc=f"Loading {document.__table__}", unit=" documents", disable=not progress) as bar:
+
+            def report(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            count = load(self._store, document, source, report)
+        self._scheduler.advance()
+        return count
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Write a consistent copy of the store to the new directory `path`, while it is in use."""
+        self._store.backup(Path(path).expanduser().resolve())
+
+    def close(self) -> None:
+        """Let go of the store; handles keep what they show. Safe to call again."""
+        if not self.is_closed:
+            self.is_closed = True
+            on_redefined.remove(self._follow_redefinition)
+            self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else f"ts {self.ts}"
+        return f"<Database {self.path or 'in memory'}, {state}>"
+
+    def _take_pace(self, query: Any, kwargs: dict[str, Any]) -> dict[str, float]:
+        own = query.signature.parameters if isinstance(query, Function) else {}
+        names = [name for name in ("debounce", "throttle") if name in kwargs and name not in own]
+        return {name: float(kwargs.pop(name)) for name in names}
+
+    def _sql_key(self, statement: str, parameters: Parameters = None) -> tuple[Key, Compute]:
+        self._store.catalog.define_mentioned(statement)
+        columns, catalog = self._store.columns, self._store.catalog
+        names = columns.tables_read(statement)
+        numbers = [number for name in names if (number := catalog.number(name)) is not None]
+
+        def compute(ts: int, page_end: bytes | None) -> Outcome:
+            reads = ReadSet()
+            for number in numbers:
+                reads.add_range((number, BY_ID), EVERYTHING)
+            try:
+                table, _ = columns.query(statement, parameters)
+                return Outcome(ts, reads, SqlResult(table, ts))
+            except Exception as error:
+                return Outcome(ts, reads, error=error)
+
+        return (_SQL, encoder.encode([statement, parameters])), compute
+
+    def _follow_redefinition(self, function: Function[..., Any]) -> None:
+        """A re-run cell declared a function again: its open handles move to the new one."""
+
+        def renewed(key: Key) -> Compute | None:
+            if not isinstance(function, Query):
+                return None
+            arguments = function.signature.unkey(key[1], self._store.catalog.converter)
+            return self._runner.compute(function, arguments)
+
+        self._scheduler.redefine(function.name, renewed)
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread inside DuckDB when the interpreter ends would abort the process."""
+    for database in list(_open.values()):
+        database.close()

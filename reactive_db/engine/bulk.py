@@ -1,0 +1,50 @@
+"""Bulk loads: any number of new documents of one table, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from reactive_db.engine.store import Store
+from reactive_db.errors import DocumentError
+from reactive_db.model.documents import Document
+from reactive_db.model.ids import RANDOM_BYTES, new_ids
+from reactive_db.storage.sources import open_source
+from reactive_db.storage.tables import Table, Write
+
+SOURCE: Final = "load"
+
+
+def load(store: Store, document: type[Document], source: Any, report: Callable[[int, int | None], None]) -> int:
+    """Validate every row of `source` and insert all of them at one timestamp; how many there were.
+
+    `report` is called with the number of rows read so far and the total, None if unknown.
+
+    Raises:
+        DocumentError: a row does not fit; its number is in the path, and nothing was inserted.
+    """
+    store.check_open()
+    table = store.catalog.table(document)
+    rows = open_source(source)
+    _check_columns(table, rows.columns)
+    now = store.runtime.now()
+    writes: list[Write] = []
+    for batch in rows.batches:
+        entropy = store.runtime.random_bytes(RANDOM_BYTES * len(batch))
+        ids = new_ids(table.schema.number, len(batch), entropy, now)
+        built = table.schema.build_many(ids, now, batch, first_row=len(writes))
+        writes += [Write(id, None, new, data) for id, (new, data) in zip(ids, built, strict=True)]
+        report(len(writes), rows.total)
+    if writes:
+        store.committer.commit_bulk(table, writes, now, SOURCE)
+    return len(writes)
+
+
+def _check_columns(table: Table, columns: list[str] | None) -> None:
+    unknown = [name for name in columns or () if name not in table.schema.layout.columns]
+    if unknown:
+        raise DocumentError(
+            f"the source has columns that table {table.schema.name!r} has no fields for: {', '.join(unknown)}. Its fields: "
+            f"{', '.join(table.schema.layout.columns)}. Select or rename columns, or declare fields.",
+            table=table.schema.name,
+        )

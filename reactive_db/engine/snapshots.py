@@ -1,0 +1,49 @@
+"""Snapshots: which timestamps are being read, so that nothing they can see is forgotten."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Snapshots:
+    """Counts the live snapshots at each timestamp.
+
+    `head` is the newest assigned timestamp: everything up to it is in the tables, not all of it durable yet.
+    `published` is the newest one that is durable, and so may be shown.
+    """
+
+    def __init__(self, last_ts: int) -> None:
+        self.head = last_ts
+        self.published = last_ts
+        self._live: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def begin_at_head(self) -> int:
+        """Open a snapshot of everything assigned; what it shows must not leave before it is published."""
+        with self._lock:
+            ts = self.head
+            self._live[ts] = self._live.get(ts, 0) + 1
+            return ts
+
+    def begin_published(self) -> int:
+        """Open a snapshot of everything published."""
+        with self._lock:
+            ts = self.published
+            self._live[ts] = self._live.get(ts, 0) + 1
+            return ts
+
+    def end(self, ts: int) -> None:
+        with self._lock:
+            count = self._live[ts] - 1
+            if count:
+                self._live[ts] = count
+            else:
+                del self._live[ts]
+
+    def oldest(self) -> int:
+        """No snapshot, open or still to be opened, lies before this timestamp."""
+        with self._lock:
+            return min(self.published, *self._live) if self._live else self.published
+
+    def __len__(self) -> int:
+        return sum(self._live.values())

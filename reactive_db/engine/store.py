@@ -1,0 +1,170 @@
+"""A store: the journal, the tables and the columns of one directory, opened and wired together.
+
+Opening recovers: whatever the journal holds beyond the columns is applied to them first, so the columns are whole
+before anybody reads, and tables can be loaded from them one by one, when they are first touched.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from reactive_db.engine.catalog import Catalog
+from reactive_db.engine.committer import Committer
+from reactive_db.engine.snapshots import Snapshots
+from reactive_db.engine.transaction import Transaction
+from reactive_db.errors import StoreClosedError, StoreForkedError
+from reactive_db.limits import Limits
+from reactive_db.runtime import Runtime
+from reactive_db.storage.columns import Columns
+from reactive_db.storage.commit import Commit, join_parts
+from reactive_db.storage.directory import StoreDirectory
+from reactive_db.storage.flusher import Flusher
+from reactive_db.storage.journal import Journal, MemoryJournal, SqliteJournal
+
+_RECOVERY_COMMITS = 5_000
+"""How many commits recovery applies at a time."""
+
+_opened: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+class Store:
+    """One open store.
+
+    Responsibilities: lifetime, recovery, beginning and ending transactions. Not: functions, subscriptions.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        columns: Columns,
+        runtime: Runtime,
+        limits: Limits,
+        directory: StoreDirectory | None = None,
+        *,
+        validates: bool = True,
+    ) -> None:
+        self.runtime = runtime
+        self.limits = limits
+        self.journal = journal
+        self.columns = columns
+        self._directory = directory
+        self._closed_by: str | None = None
+        recover(journal, columns)
+        self.snapshots = Snapshots(journal.last_ts)
+        self.flusher = Flusher(journal, columns, lambda: self.snapshots.published)
+        self.committer = Committer(journal, self.flusher, self.snapshots, validates)
+        self.catalog = Catalog(columns, self.committer, self.snapshots, runtime)
+        self.flusher.start()
+        _opened.add(self)
+
+    @classmethod
+    def in_memory(cls, runtime: Runtime, limits: Limits) -> Store:
+        """A store that ends with its process."""
+        return cls(MemoryJournal(), Columns.open(None), runtime, limits)
+
+    @classmethod
+    def open(cls, path: Path, runtime: Runtime, limits: Limits) -> Store:
+        """Open the store directory `path`, creating it if there is none; no other process can until `close`.
+
+        Raises:
+            StoreLockedError: another process has it.
+            NotAStoreError, StoreFormatError, StoreCorruptError: see there; nothing was changed.
+        """
+        directory = StoreDirectory.open(path)
+        journal: Journal | None = None
+        columns: Columns | None = None
+        try:
+            journal = SqliteJournal(directory.journal)
+            columns = Columns.open(directory.columns)
+            return cls(journal, columns, runtime, limits, directory)
+        except BaseException:
+            for part in (columns, journal):
+                if part is not None:
+                    part.close()
+            directory.release()
+            raise
+
+    @property
+    def path(self) -> Path | None:
+        return None if self._directory is None else self._directory.path
+
+    @property
+    def published_ts(self) -> int:
+        """The newest timestamp that may be shown."""
+        return self.snapshots.published
+
+    def begin(self, source: str) -> Transaction:
+        """A transaction that may write. End it with `committer.commit` or `committer.abandon`."""
+        self.check_open()
+        ts = self.snapshots.begin_at_head()
+        return Transaction(ts, self.runtime, self.limits, is_read_only=False, source=source)
+
+    def read_at(self, ts: int, source: str) -> Transaction:
+        """A transaction that only reads, at a snapshot the caller holds open."""
+        self.check_open()
+        return Transaction(ts, self.runtime, self.limits, is_read_only=True, source=source)
+
+    def backup(self, path: Path) -> None:
+        """Write a consistent copy to the new directory `path`, while the store is in use."""
+        self.check_open()
+        copy = StoreDirectory.open(path, must_be_new=True)
+        try:
+            # While the columns stand still nothing is trimmed, so the journal's copy reaches back to theirs.
+            with self.flusher.turn:
+                self.columns.backup(copy.columns)
+                self.journal.backup(copy.journal)
+        finally:
+            copy.release()
+
+    def check_open(self) -> None:
+        """Raises StoreClosedError or StoreForkedError."""
+        if self._closed_by is not None:
+            raise (StoreForkedError if self._closed_by.startswith("forked") else StoreClosedError)(
+                f"the store {self.path or 'in memory'} cannot be used: {self._closed_by}."
+            )
+
+    def close(self) -> None:
+        """Bring the columns up to date and let go of everything; safe to call again."""
+        if self._closed_by is not None:
+            return
+        self._closed_by = "it was closed. Connect again"
+        self.committer.fail(StoreClosedError("it was closed"))
+        self._close_all([self.flusher.close, self.columns.close, self.journal.close])
+
+    def _close_all(self, closers: Sequence[Callable[[], None]]) -> None:
+        """Call every closer, though one fails; the directory is let go of last."""
+        try:
+            closers[0]()
+        finally:
+            if closers[1:]:
+                self._close_all(closers[1:])
+            elif self._directory is not None:
+                self._directory.release()
+
+    def _refuse_in_child(self) -> None:
+        self._closed_by = "forked: a child process must not use its parent's store. Connect in the child"
+
+
+def recover(journal: Journal, columns: Columns) -> None:
+    """Apply to `columns` what the journal holds beyond them."""
+    waiting: list[Commit] = []
+    for commit in join_parts(journal.parts(columns.applied_ts)):
+        waiting.append(commit)
+        if len(waiting) >= _RECOVERY_COMMITS:
+            columns.apply(waiting)
+            waiting = []
+    if waiting:
+        columns.apply(waiting)
+    journal.trim(columns.applied_ts)
+
+
+def _after_fork() -> None:
+    for store in list(_opened):
+        store._refuse_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

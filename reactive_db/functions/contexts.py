@@ -1,0 +1,169 @@
+"""Contexts: what a function can do, handed to it as its first argument.
+
+    QueryCtx     ctx.db reads; ctx.now(), ctx.random
+    MutationCtx  the same, and ctx.db writes
+    ActionCtx    ctx.run_query, ctx.run_mutation, ctx.run_action; anything the world offers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from random import Random
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+
+from reactive_db.engine.catalog import Catalog
+from reactive_db.engine.transaction import Transaction
+from reactive_db.errors import DocumentError, IdError
+from reactive_db.functions.table_query import TableQuery
+from reactive_db.model.documents import Document
+from reactive_db.model.ids import Id, table_number
+from reactive_db.model.values import MISSING
+from reactive_db.query.description import Description
+from reactive_db.storage.tables import Table
+
+D = TypeVar("D", bound=Document)
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class DatabaseReader:
+    """Reads at the snapshot of one function run."""
+
+    __slots__ = ("_catalog", "_transaction")
+
+    def __init__(self, catalog: Catalog, transaction: Transaction) -> None:
+        self._catalog = catalog
+        self._transaction = transaction
+
+    def get(self, id: Id[D]) -> D | None:
+        """The document with that id, None if there is none.
+
+        Raises:
+            IdError: it is no id of this store.
+        """
+        return cast("D | None", self._transaction.get(self._catalog.table_of_id(id), id))
+
+    def query(self, document: type[D]) -> TableQuery[D]:
+        """A read of a table, all of it in order of creation until it is refined."""
+        return TableQuery(self._transaction, self._catalog.table(document), Description())
+
+
+class DatabaseWriter(DatabaseReader):
+    """Reads at the snapshot of one mutation, sees its own writes, and buffers them until it ends."""
+
+    __slots__ = ()
+
+    def insert(self, document: D) -> Id[D]:
+        """Add a document; its id.
+
+        Raises:
+            DocumentError: a field does not fit, with its path.
+        """
+        if document.id is not None:
+            raise DocumentError(
+                f"insert of a document that has an id already, {document.id}, at `$._id` (table "
+                f"{document.__table__!r}). Use `ctx.db.replace(id, document)` to write it again.",
+                table=document.__table__,
+                path="$._id",
+            )
+        return self._transaction.insert(self._catalog.table(type(document)), cast("Mapping[str, Any]", document))
+
+    def patch(self, id: Id[D], changes: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
+        """Change some fields of a document; `rdb.MISSING` takes an optional field away.
+
+        Raises:
+            DocumentNotFoundError, DocumentError, IdError.
+        """
+        wanted = {**(changes or {}), **fields}
+        removed = [name for name, value in wanted.items() if value is MISSING]
+        for name in removed:
+            del wanted[name]
+        self._transaction.patch(self._catalog.table_of_id(id), id, wanted, removed)
+
+    def replace(self, id: Id[D], document: D) -> None:
+        """Give a document new fields, all of them; its id and creation time stay."""
+        table = self._own_table(id, document)
+        self._transaction.replace(table, id, cast("Mapping[str, Any]", document))
+
+    def delete(self, id: Id[Any]) -> None:
+        """Delete a document; raises DocumentNotFoundError if there is none."""
+        self._transaction.delete(self._catalog.table_of_id(id), id)
+
+    def _own_table(self, id: str, document: Document) -> Table:
+        table = self._catalog.table(type(document))
+        if table_number(id) != table.schema.number or document.id not in (None, id):
+            raise IdError(f"{id!r} is not the id of that document of table {table.schema.name!r}.")
+        return table
+
+
+class QueryCtx:
+    """What a query can do: read, at one snapshot."""
+
+    __slots__ = ("_random", "db", "transaction")
+
+    if TYPE_CHECKING:
+        db: DatabaseReader
+
+    def __init__(self, db: DatabaseReader, transaction: Transaction) -> None:
+        self.db = db
+        self.transaction = transaction
+        self._random: Random | None = None
+
+    def now(self) -> float:
+        """When this run began, in milliseconds since the epoch. Queries do not run again because time passes."""
+        self.transaction.is_volatile = True
+        return self.transaction.now
+
+    @property
+    def random(self) -> Random:
+        """A generator of this run's own."""
+        self.transaction.is_volatile = True
+        if self._random is None:
+            self._random = self.transaction.new_random()
+        return self._random
+
+
+class MutationCtx(QueryCtx):
+    """What a mutation can do: read and write, in one serializable transaction."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        db: DatabaseWriter
+
+    def __init__(self, db: DatabaseWriter, transaction: Transaction) -> None:
+        super().__init__(db, transaction)
+
+
+class _Runnable(Protocol[P, R_co]):
+    """A query, mutation or action, for the types of `ActionCtx`."""
+
+    def __call__(self, ctx: Any, /, *args: P.args, **kwargs: P.kwargs) -> R_co | Awaitable[R_co]: ...
+
+
+class Runs(Protocol):
+    """Runs a function by its kind; the runner is one."""
+
+    def run(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any: ...
+
+
+class ActionCtx:
+    """What an action can do: run queries and mutations, each its own transaction, and anything outside."""
+
+    __slots__ = ("_runner",)
+
+    def __init__(self, runner: Runs) -> None:
+        self._runner = runner
+
+    def run_query(self, function: _Runnable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The value of a query now."""
+        return cast(R, self._runner.run(function, args, kwargs))
+
+    def run_mutation(self, function: _Runnable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a mutation, committed when this returns."""
+        return cast(R, self._runner.run(function, args, kwargs))
+
+    def run_action(self, function: _Runnable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run another action."""
+        return cast(R, self._runner.run(function, args, kwargs))

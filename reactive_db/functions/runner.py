@@ -1,0 +1,160 @@
+"""The runner: runs functions in transactions, and sees to it that every mutation finishes."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+
+from reactive_db.engine.store import Store
+from reactive_db.engine.transaction import Transaction
+from reactive_db.errors import FunctionError, FunctionTimeoutError
+from reactive_db.functions.contexts import ActionCtx, DatabaseReader, DatabaseWriter, MutationCtx, QueryCtx
+from reactive_db.functions.definitions import Action, Function, Mutation, Query, check_kind, current
+from reactive_db.functions.time_limit import TimeLimit
+from reactive_db.reactive.live_query import Compute, Key, Outcome
+from reactive_db.reactive.scheduler import Scheduler
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run of a mutation: what it gave, or what it raised."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+class Runner:
+    """Runs queries, mutations and actions against one store.
+
+    Responsibilities: arguments and results checked, one snapshot a query, one transaction a mutation, the time limit.
+    Not: deciding which commit is valid, or telling watchers what changed.
+    """
+
+    def __init__(self, store: Store, scheduler: Scheduler) -> None:
+        self._store = store
+        self._scheduler = scheduler
+        self._time_limit = TimeLimit(store.runtime, store.limits.function_seconds)
+
+    def run(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run a function once, by its kind, and return its value."""
+        check_kind(function, Query, Mutation, Action)
+        if self._time_limit.is_inside():
+            raise FunctionError(
+                f"{function.name!r} was run from inside a query or mutation. Call it with that function's own `ctx`, "
+                f"so that it joins its transaction: `{function.__name__}(ctx, …)`."
+            )
+        function = current(function)
+        arguments = function.signature.bind(args, kwargs, self._store.catalog.converter)
+        if isinstance(function, Query):
+            self._store.check_open()
+            key = (function.name, function.signature.key(arguments))
+            return self._scheduler.value(key, self.compute(function, arguments))
+        if isinstance(function, Mutation):
+            return self._run_mutation(function, arguments)
+        return self._run_action(cast("Action[..., Any]", function), arguments)
+
+    def live_key(
+        self, function: Function[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[Key, Compute]:
+        """What a live query of a function is known by, and how it is computed."""
+        check_kind(function, Query)
+        function = current(function)
+        arguments = function.signature.bind(args, kwargs, self._store.catalog.converter)
+        return (function.name, function.signature.key(arguments)), self.compute(function, arguments)
+
+    def compute(self, function: Function[..., Any], arguments: msgspec.Struct) -> Compute:
+        """A function from a timestamp to the outcome of the query at it."""
+        fields = msgspec.structs.asdict(arguments)
+
+        def compute(ts: int, page_end: bytes | None) -> Outcome:
+            transaction = self._store.read_at(ts, function.name)
+            transaction.page_end = page_end
+            value, error = None, None
+            try:
+                ctx = QueryCtx(DatabaseReader(self._store.catalog, transaction), transaction)
+                value = self._call(function, ctx, fields)
+            except Exception as raised:
+                error = raised
+            return Outcome(ts, transaction.read_set, value, error, transaction.page_end, transaction.is_volatile)
+
+        return compute
+
+    def _call(self, function: Function[..., Any], ctx: Any, fields: dict[str, Any]) -> Any:
+        """Run the user's code under the time limit and check its result."""
+        try:
+            with self._time_limit.watch():
+                value = function.function(ctx, **fields)
+                if inspect.iscoroutine(value):
+                    value.close()
+                    raise FunctionError(f"{function.kind} {function.name!r} is `async`. Only actions can be.")
+                return function.signature.check_return(value, self._store.catalog.converter)
+        except FunctionTimeoutError:
+            seconds = self._store.limits.function_seconds
+            raise FunctionTimeoutError(
+                f"{function.kind} {function.name!r} ran longer than {seconds:g} s (function_seconds) and was stopped; "
+                "nothing was written. Read less, or do the work in an action."
+            ) from None
+
+    def _run_mutation(self, function: Function[..., Any], arguments: msgspec.Struct) -> Any:
+        self._scheduler.check_rounds()
+        fields = msgspec.structs.asdict(arguments)
+        committer = self._store.committer
+        run = _Run()
+
+        def attempt() -> Transaction:
+            transaction = self._store.begin(function.name)
+            run.value, run.error = None, None
+            try:
+                ctx = MutationCtx(DatabaseWriter(self._store.catalog, transaction), transaction)
+                run.value = self._call(function, ctx, fields)
+                transaction.read_set  # noqa: B018  # raises when it is too large, before anything is committed
+            except BaseException as raised:
+                # Nothing of a failed run is written; what it saw still has to be true when the error is shown.
+                run.error = raised
+                transaction.rollback(0)
+            return transaction
+
+        transaction = attempt()
+        if run.error is None:
+            committer.commit(transaction, attempt)
+        else:
+            committer.abandon(transaction)
+        if run.error is not None:
+            raise run.error
+        self._scheduler.advance()
+        return run.value
+
+    def _run_action(self, function: Action[..., Any], arguments: msgspec.Struct) -> Any:
+        self._store.check_open()
+        result = function.function(ActionCtx(self), **msgspec.structs.asdict(arguments))
+        if inspect.iscoroutine(result):
+            result = _finish(result)
+        return function.signature.check_return(result, self._store.catalog.converter)
+
+
+def _finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine; in a thread of its own where this one has a running loop, as a kernel's has."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    run = _Run()
+
+    def work() -> None:
+        try:
+            run.value = asyncio.run(coroutine)
+        except BaseException as error:
+            run.error = error
+
+    thread = threading.Thread(target=work, name="reactive_db-action")
+    thread.start()
+    thread.join()
+    if run.error is not None:
+        raise run.error
+    return run.value

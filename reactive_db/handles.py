@@ -1,0 +1,187 @@
+"""Handles: the traitlets face of a live query.
+
+A `QueryHandle` shows `value`, `status`, `error` and `ts` as traits, so that `observe`, `link` and `dlink` work on it.
+What it shows is swapped in one step, from any thread; observers are told afterwards, in order.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+import traitlets
+from traitlets.utils.bunch import Bunch
+
+from reactive_db.presentation import as_html, as_text
+from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, isolated
+from reactive_db.reactive.scheduler import Scheduler
+from reactive_db.runtime import Runtime, Timer
+
+R = TypeVar("R")
+
+Status = Literal["loading", "current", "stale", "error"]
+
+reading: ContextVar[Callable[[QueryHandle[Any]], None] | None] = ContextVar("reading", default=None)
+"""Called with each handle whose value is read; a live cell finds out so what it depends on."""
+
+_NAMES = ("ts", "status", "error", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Everything a handle shows, as one object, so that no reader ever sees half a change."""
+
+    value: Any = None
+    status: Status = "loading"
+    error: Exception | None = None
+    ts: int = 0
+
+
+class _Mirror(traitlets.TraitType[Any, Any]):
+    """A trait that nobody sets: it reads from what the handle shows."""
+
+    def get(self, obj: Any, cls: Any = None) -> Any:
+        return obj._read(self.name)
+
+    def set(self, obj: Any, value: Any) -> None:
+        raise traitlets.TraitError(f"{self.name!r} of a handle is read-only; change the data with a mutation.")
+
+
+class QueryHandle(traitlets.HasTraits, Generic[R]):
+    """A query whose value is right again the moment the data changes. Made by `db.live(…)`.
+
+    A handle that nobody refers to any more closes itself.
+
+    Attributes:
+        value: the query's result at `ts`; after an error, the last good one.
+        status: `loading`, `current`, `stale` (it is known that a newer value is on its way) or `error`.
+        error: what the query raised, if it did.
+        ts: the timestamp at which the value is right; it never goes back.
+        debounce: seconds without a change after which a change is shown; 0 shows each at once.
+        throttle: seconds between two changes at the least; the last one is never left out.
+    """
+
+    if TYPE_CHECKING:
+        value: R
+        status: Status
+        error: Exception | None
+        ts: int
+        debounce: float
+        throttle: float
+    else:
+        value = _Mirror()
+        status = _Mirror()
+        error = _Mirror()
+        ts = _Mirror()
+        debounce = traitlets.Float(0.0, min=0.0)
+        throttle = traitlets.Float(0.0, min=0.0)
+
+    _tokens: ClassVar[Any] = iter(range(2**62))
+
+    def __init__(self, scheduler: Scheduler, runtime: Runtime, title: str, **pace: float) -> None:
+        super().__init__(**pace)
+        self._scheduler = scheduler
+        self._runtime = runtime
+        self._title = title
+        self._shown = _Shown()
+        self._query: LiveQuery | None = None
+        self._held: Outcome | None = None
+        self._timer: Timer | None = None
+        self._last_change = -1e9
+        self._lock = threading.RLock()
+
+    def start(self, key: Key, run: Compute, *, reads_columns: bool) -> None:
+        """Begin to watch a query; its first outcome is shown when this returns."""
+        self._token = next(QueryHandle._tokens)
+        self._query = self._scheduler.watch(key, run, self, self._token, reads_columns=reads_columns)
+        self._finalizer = weakref.finalize(self, self._scheduler.unwatch_later, self._query, self._token)
+        self._finalizer.atexit = False
+
+    def close(self) -> None:
+        """Stop following the data; the handle keeps what it shows."""
+        query, self._query = self._query, None
+        if query is not None:
+            self._finalizer.detach()
+            self._scheduler.unwatch(query, self._token)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._query is None
+
+    def show(self, outcome: Outcome) -> Callable[[], None] | None:
+        """Take a new outcome, telling nobody; see `Watcher`."""
+        with self._lock:
+            delay = self._delay()
+            if delay <= 0:
+                return self._swap(outcome)
+            self._held = outcome
+            if self.debounce > 0 and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._timer is None:
+                self._timer = self._runtime.call_later(delay, self._release)
+            before = self._shown
+            self._shown = _Shown(before.value, "stale", before.error, before.ts)
+            return self._teller(before, self._shown)
+
+    def _delay(self) -> float:
+        """How many seconds a change has to wait."""
+        if self._shown.status == "loading":
+            return 0.0
+        wait = self._last_change + self.throttle - self._runtime.monotonic() if self.throttle > 0 else 0.0
+        return max(self.debounce, wait)
+
+    def _release(self) -> None:
+        """Show what was held back; called by the timer."""
+        with self._lock:
+            held, self._held, self._timer = self._held, None, None
+            if held is None or self._query is None:
+                return
+            self._scheduler.queue_news(self._swap(held))
+        self._scheduler.tell()
+
+    def _swap(self, outcome: Outcome) -> Callable[[], None]:
+        before = self._shown
+        if outcome.error is None:
+            after = _Shown(isolated(outcome.value), "current", None, outcome.ts)
+        else:
+            after = _Shown(before.value, "error", outcome.error, outcome.ts)
+        self._shown = after
+        if self.throttle > 0:
+            self._last_change = self._runtime.monotonic()
+        return self._teller(before, after)
+
+    def _teller(self, before: _Shown, after: _Shown) -> Callable[[], None]:
+        def tell() -> None:
+            for name in _NAMES:
+                old, new = getattr(before, name), getattr(after, name)
+                # Values were found different by the scheduler; comparing them again could be ambiguous.
+                if old is not new:
+                    self.notify_change(Bunch(name=name, old=old, new=new, owner=self, type="change"))
+
+        return tell
+
+    def _read(self, name: str | None) -> Any:
+        shown = self._shown
+        if name == "ts":
+            # A value that no commit touched is right at every later timestamp too.
+            return max(shown.ts, self._scheduler.ts) if self._query is not None and self._held is None else shown.ts
+        if name == "value" and (reader := reading.get()) is not None:
+            reader(self)
+        return getattr(shown, str(name))
+
+    def __repr__(self) -> str:
+        shown = self._shown
+        head = f"{self._title}: {shown.status} at ts {self._read('ts')}"
+        return f"{head}: {shown.error}" if shown.error is not None else f"{head}\n{as_text(shown.value)}"
+
+    def _repr_html_(self) -> str:
+        shown = self._shown
+        return as_html(shown.value, caption=self._title, error=shown.error)
+

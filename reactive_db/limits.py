@@ -1,0 +1,46 @@
+"""The named limits: past each one comes a clear error or slower delivery, never lost data or unbounded memory.
+
+The figures follow Convex where it has one, because notebooks that move between the two should not be surprised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one transaction may use. Pass another to `rdb.connect(limits=…)`."""
+
+    function_seconds: float = 10.0
+    documents_read_max: int = 32_000
+    documents_written_max: int = 16_000
+    bytes_written_max: int = 16 * 2**20
+    key_ranges_max: int = 4_096
+    retries_max: int = 5
+
+
+# Documents and schemas.
+DOCUMENT_BYTES_MAX: Final = 2**20
+NESTING_MAX: Final = 16
+ARRAY_LENGTH_MAX: Final = 8_192
+OBJECT_FIELDS_MAX: Final = 1_024
+FIELD_NAME_LENGTH_MAX: Final = 64
+RECORD_KEY_LENGTH_MAX: Final = 1_024
+NAME_LENGTH_MAX: Final = 64
+INDEXES_PER_TABLE_MAX: Final = 32
+INDEX_FIELDS_MAX: Final = 16
+TABLES_MAX: Final = 1_000
+OFFENDERS_NAMED_MAX: Final = 5
+
+# The engine: recent commits kept for validation, and documents waiting for the columns.
+WRITE_LOG_COMMITS_MAX: Final = 10_000
+UNFLUSHED_WRITES_MAX: Final = 200_000
+FLUSH_INTERVAL_SECONDS: Final = 0.5
+HISTORY_ROWS_MAX: Final = 5_000_000
+
+# Reactivity.
+CACHED_QUERIES_MAX: Final = 1_000
+OBSERVER_ROUNDS_MAX: Final = 1_000
+PAGE_ITEMS_MAX: Final = 8_192

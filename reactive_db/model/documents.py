@@ -1,0 +1,177 @@
+"""Documents: immutable, typed objects, declared as Python classes.
+
+A class is only a declaration; `schema.py` turns it into what a store works with. Nothing here validates or stores.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast, dataclass_transform
+
+import msgspec
+
+from reactive_db import limits
+from reactive_db.errors import SchemaError
+from reactive_db.model.ids import Id
+
+SYSTEM_FIELDS: Final = ("id", "creation_time")
+SYSTEM_INDEXES: Final = ("by_id", "by_creation_time")
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_SYSTEM_NAME: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9_]*")
+
+_declared: dict[str, type[Document]] = {}
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class ObjectMeta(msgspec.StructMeta):
+    """Makes every subclass of `Object` frozen and strict about its fields."""
+
+    def __new__(
+        mcls: type[ObjectMeta], name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
+    ) -> ObjectMeta:
+        # A class made by `defstruct` already has slots, which a Struct must not declare (msgspec#974).
+        namespace.pop("__slots__", None)
+        options = {"frozen": True, "forbid_unknown_fields": True, "gc": False} | options
+        return super().__new__(mcls, name, bases, namespace, **options)
+
+
+class DocumentMeta(ObjectMeta):
+    """Reads `table=` and `indexes=` of a document class and declares it."""
+
+    def __new__(
+        mcls: type[DocumentMeta],
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        table: str | None = None,
+        indexes: Mapping[str, Sequence[str]] | None = None,
+        **options: Any,
+    ) -> DocumentMeta:
+        shadowed = [field for field in SYSTEM_FIELDS if bases and field in namespace.get("__annotations__", {})]
+        if shadowed and name != "Document":
+            raise SchemaError(f"document class {name!r} declares {shadowed[0]!r}, which every document has. Rename it.")
+        cls = super().__new__(mcls, name, bases, namespace, **options)
+        if table is not None:
+            document = cast("type[Document]", cls)
+            document.__table__ = table
+            document.__indexes__ = _checked_indexes(document, table, indexes or {})
+            _declared[table] = document
+        return cast("DocumentMeta", cls)
+
+
+class Object(msgspec.Struct, metaclass=ObjectMeta):
+    """A typed object nested in a document. Subclass it and annotate the fields.
+
+    Several object types in one union need a tag each: `class Circle(rdb.Object, tag="circle")`.
+    """
+
+    if TYPE_CHECKING:
+
+        def __init_subclass__(cls, *, tag: str | bool | None = None, tag_field: str | None = None) -> None: ...
+
+
+class Document(msgspec.Struct, metaclass=DocumentMeta, kw_only=True):
+    """A document of a table. Subclass it with `table=` and annotate the fields:
+
+        class Message(rdb.Document, table="messages", indexes={"by_channel": ["channel"]}):
+            channel: str
+            body: str
+
+    `id` and `creation_time` (milliseconds since the epoch) are given by the store on insert.
+    Documents never change; `ctx.db.patch` and `ctx.db.replace` write a new state under the same id.
+    """
+
+    __table__: ClassVar[str]
+    __indexes__: ClassVar[dict[str, tuple[str, ...]]]
+
+    id: Id[Self] = msgspec.field(name="_id", default=cast(Any, None))
+    creation_time: float = msgspec.field(name="_creationTime", default=cast(Any, None))
+
+    if TYPE_CHECKING:
+
+        def __init_subclass__(
+            cls, *, table: str | None = None, indexes: Mapping[str, Sequence[str]] | None = None
+        ) -> None: ...
+
+
+def declared_document(name: str) -> type[Document] | None:
+    """The latest document class of that table name or, failing that, of that class name."""
+    found = _declared.get(name)
+    if found is None:
+        found = next((cls for cls in reversed(_declared.values()) if cls.__name__ == name), None)
+    return found
+
+
+def declared_documents() -> list[type[Document]]:
+    """Every table's latest document class in this process."""
+    return list(_declared.values())
+
+
+def current_document(cls: type[Document]) -> type[Document]:
+    """The class that now declares the table of `cls`: itself, or its successor from a re-run cell."""
+    return _declared.get(cls.__table__, cls)
+
+
+def table_of(cls: type[Document]) -> str:
+    """The name of a document class's table.
+
+    Raises:
+        SchemaError: the class has none.
+    """
+    table = getattr(cls, "__table__", None)
+    if table is None:
+        raise SchemaError(
+            f"{getattr(cls, '__name__', cls)!r} has no table. Declare `class {getattr(cls, '__name__', 'Name')}"
+            '(rdb.Document, table="…")`.'
+        )
+    return cast(str, table)
+
+
+def _checked_indexes(
+    cls: type[Document], table: str, indexes: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """The indexes of a class as tuples of field names, checked against Convex's rules."""
+    pattern = _SYSTEM_NAME if cls.__module__.startswith("reactive_db.") else _NAME
+    _check_name(pattern, "table", table)
+    for field in cls.__struct_fields__:
+        _check_name(_NAME, f"table {table!r}: field", field)
+    if len(indexes) > limits.INDEXES_PER_TABLE_MAX:
+        raise SchemaError(f"table {table!r} has {len(indexes)} indexes; at most {limits.INDEXES_PER_TABLE_MAX}.")
+    checked: dict[str, tuple[str, ...]] = {}
+    for name, fields in indexes.items():
+        _check_name(_NAME, f"table {table!r}: index", name)
+        checked[name] = _checked_index(cls, f"index {name!r} of table {table!r}", name, fields)
+        twin = next((other for other, same in checked.items() if other != name and same == checked[name]), None)
+        if twin is not None:
+            raise SchemaError(f"index {name!r} of table {table!r} has the same fields as {twin!r}. Keep one.")
+    return checked
+
+
+def _checked_index(cls: type[Document], place: str, name: str, fields: Sequence[str]) -> tuple[str, ...]:
+    if name in SYSTEM_INDEXES:
+        raise SchemaError(f"{place} has a name that every table has already. Rename it.")
+    if isinstance(fields, str) or not 1 <= len(fields) <= limits.INDEX_FIELDS_MAX:
+        raise SchemaError(f"{place} needs a list of 1 to {limits.INDEX_FIELDS_MAX} field names, got {fields!r}.")
+    if len(set(fields)) < len(fields):
+        raise SchemaError(f"{place} names a field twice: {list(fields)}.")
+    for field in fields:
+        if field in SYSTEM_FIELDS or field.startswith("_"):
+            raise SchemaError(f"{place} names {field!r}; creation time and id end every index already. Remove it.")
+        if field.split(".")[0] not in cls.__struct_fields__:
+            raise SchemaError(f"{place} names {field!r}, which is no field. Fields: {', '.join(_own_fields(cls))}.")
+    return tuple(fields)
+
+
+def _own_fields(cls: type[Document]) -> list[str]:
+    return [field for field in cls.__struct_fields__ if field not in SYSTEM_FIELDS]
+
+
+def _check_name(pattern: re.Pattern[str], place: str, name: str) -> None:
+    if not pattern.fullmatch(name) or len(name) > limits.NAME_LENGTH_MAX:
+        raise SchemaError(
+            f"{place} name {name!r}: names begin with a letter, then letters, digits and underscores, "
+            f"at most {limits.NAME_LENGTH_MAX}."
+        )

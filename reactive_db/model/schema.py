@@ -1,0 +1,282 @@
+"""Schemas: a document class as one store works with it, and the definition that the store keeps of it.
+
+A `TableSchema` validates, encodes and decodes the documents of one table and makes the keys of its indexes. A
+`TableDefinition` is a document of the system table `_tables`: what is left of the schema when the process is gone.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cached_property
+from operator import attrgetter
+from types import NoneType
+from typing import Any, Final
+
+import msgspec
+
+from reactive_db import limits
+from reactive_db.errors import DocumentError, QueryError, SchemaError
+from reactive_db.model.codec import Converter, Fault, decoder, encoder, fault_of, to_plain
+from reactive_db.model.documents import SYSTEM_FIELDS, Document, table_of
+from reactive_db.model.ids import Id
+from reactive_db.model.keys import document_key, encode_value
+from reactive_db.model.layout import ColumnType, TableLayout, layout_of
+from reactive_db.model.values import MISSING, find_fault
+
+TABLES_NUMBER: Final = 128
+"""The number of the system table `_tables`."""
+
+_SHARED: Final = {"string", "int64", "float64", "boolean", "bytes", "datetime", "date", "decimal", "id"}
+_UNCHECKED: Final = {"string", "float64", "boolean", "bytes", "id", "date"}
+
+
+class TableDefinition(Document, table="_tables"):
+    """What a store keeps of a table."""
+
+    number: int
+    name: str
+    columns: dict[str, ColumnType]
+    indexes: dict[str, list[str]]
+    schema: str
+    """The JSON schema of the document class: equal schemas accept equal documents."""
+
+
+class Index:
+    """An ordered index of a table: the fields, the creation time, the id."""
+
+    def __init__(self, name: str, fields: tuple[str, ...], columns: Mapping[str, ColumnType]) -> None:
+        self.name = name
+        self.fields = fields
+        self._fields_key = _fields_key(fields, columns)
+
+    def key(self, document: Document) -> bytes:
+        """The document's place in the index."""
+        return document_key(self._fields_key(document), document.creation_time, document.id)
+
+
+class TableSchema:
+    """One table of one store.
+
+    Attributes:
+        layout: its number, name and columns.
+        document: the class of its documents.
+        indexes: by name, without `by_id`, which is no ordered index but the table itself.
+        is_shareable: no field can be changed in place, so one object may serve every reader.
+    """
+
+    def __init__(self, document: type[Document], number: int, converter: Converter) -> None:
+        self.name = table_of(document)
+        self.number = number
+        self.document = document
+        self.layout = layout_of(document, number, self.name)
+        self.indexes = {"by_creation_time": Index("by_creation_time", (), {})}
+        for name, fields in document.__indexes__.items():
+            self.indexes[name] = Index(name, fields, self.layout.columns)
+        self.is_shareable = all(column.kind in _SHARED for column in self.layout.columns.values())
+        self.decode: Final[Callable[[bytes], Document]] = decoder(document).decode
+        self._converter = converter
+        self._checked = [name for name, column in self.layout.columns.items() if column.kind not in _UNCHECKED]
+
+    def build(self, id: Id[Any], creation_time: float, fields: Mapping[str, Any]) -> tuple[Document, bytes]:
+        """A document of this table and its stored form, from field values; validates everything.
+
+        Raises:
+            DocumentError: with the path of the fault.
+        """
+        try:
+            plain = to_plain(fields)
+            plain["_id"] = id
+            plain["_creationTime"] = creation_time
+            document: Document = self._converter.convert(plain, self.document)
+            return document, self._encode(document, plain)
+        except Fault as fault:
+            raise self._error(fault) from None
+
+    def build_many(
+        self, ids: list[Id[Any]], creation_time: float, rows: list[Any], first_row: int
+    ) -> list[tuple[Document, bytes]]:
+        """What `build` gives for each of `rows`, faster; they share one creation time.
+
+        Raises:
+            DocumentError: the path begins with the row's number, counted from `first_row`.
+        """
+        system = {"_creationTime": creation_time}
+        try:
+            plains = [{**(row if type(row) is dict else to_plain(row)), "_id": id, **system} for id, row in zip(ids, rows, strict=True)]
+            # One call for all: the loop over rows runs in C.
+            documents: list[Document] = self._converter.convert(plains, list[self.document])  # type: ignore[name-defined]
+            return [(one, self._encode(one, plain)) for one, plain in zip(documents, plains, strict=True)]
+        except Fault:
+            return [self._build_row(*row, creation_time, at) for at, row in enumerate(zip(ids, rows, strict=True), first_row)]
+
+    def _build_row(self, id: Id[Any], row: Any, creation_time: float, at: int) -> tuple[Document, bytes]:
+        try:
+            return self.build(id, creation_time, row)
+        except DocumentError as error:
+            path = f"$[{at}]{error.path.removeprefix('$')}"
+            message = error.message.replace(f"`{error.path}`", f"`{path}`")
+            raise DocumentError(message, table=self.name, path=path) from None
+
+    def plain(self, document: Document) -> dict[str, Any]:
+        """The field values of `document`, without the system fields."""
+        try:
+            plain: dict[str, Any] = to_plain(document)
+        except Fault as fault:
+            raise self._error(fault) from None
+        plain.pop("_id", None)
+        plain.pop("_creationTime", None)
+        return plain
+
+    def encode(self, document: Document) -> bytes:
+        """The stored form of a document that this schema built or decoded."""
+        return encoder.encode(document)
+
+    def index(self, name: str) -> Index:
+        """Raises QueryError if the table has no such index."""
+        found = self.indexes.get(name)
+        if found is None:
+            raise QueryError(f"table {self.name!r} has no index {name!r}. It has: {', '.join(self.indexes)}.")
+        return found
+
+    def bound(self, field: str, value: Any) -> bytes:
+        """A value to compare with `field`, as part of an index key; an int bound of a float field is a float.
+
+        Raises:
+            QueryError: the field can never have that value.
+        """
+        try:
+            typed = value if value is MISSING else self._converter.convert(to_plain(value), self._field_type(field))
+            return encode_value(_key_value(typed))
+        except (Fault, ValueError) as fault:
+            raise QueryError(f"index range on {self.name}.{field}: {fault}.") from None
+
+    @cached_property
+    def definition_fields(self) -> dict[str, Any]:
+        """The fields of this table's `TableDefinition`."""
+        schema = msgspec.json.schema(self.document, schema_hook=lambda type_: {"custom": _stable_name(type_)})
+        return {
+            "number": self.number,
+            "name": self.name,
+            "columns": self.layout.columns,
+            "indexes": {name: list(fields) for name, fields in self.document.__indexes__.items()},
+            "schema": msgspec.json.encode(_without_prose(schema), order="sorted").decode(),
+        }
+
+    def is_defined_by(self, definition: TableDefinition) -> bool:
+        """Whether `definition` says the same as this schema."""
+        return bool(to_plain(self.definition_fields) == self.plain_definition(definition))
+
+    @staticmethod
+    def plain_definition(definition: TableDefinition) -> dict[str, Any]:
+        plain: dict[str, Any] = to_plain(definition)
+        return {key: value for key, value in plain.items() if not key.startswith("_")}
+
+    def _encode(self, document: Document, plain: dict[str, Any]) -> bytes:
+        for name in self._checked:
+            value = plain.get(name)
+            # Most values are small ints; the general check costs a call each.
+            if value is None or type(value) is int and -(2**31) < value < 2**31:
+                continue
+            if (found := find_fault(value, depth=limits.NESTING_MAX - 1)) is not None:
+                path, what = found
+                raise Fault(what, f"$.{name}{path[1:]}")
+        try:
+            data = encoder.encode(document)
+        except (UnicodeEncodeError, OverflowError, TypeError) as error:
+            own = {name: value for name, value in plain.items() if name in self.layout.columns}
+            path, what = find_fault(own) or ("$", str(error))
+            raise Fault(what, path) from None
+        if len(data) > limits.DOCUMENT_BYTES_MAX:
+            raise Fault(
+                f"the document takes {len(data):,} bytes; at most {limits.DOCUMENT_BYTES_MAX:,}. "
+                "Split it, or keep the large part in a file"
+            )
+        return data
+
+    def _error(self, fault: Fault) -> DocumentError:
+        what = fault.what.replace("`_creationTime`", "`creation_time`")
+        return DocumentError(f"{what} at `{fault.path}` (table {self.name!r}).", table=self.name, path=fault.path)
+
+    def _field_type(self, field: str) -> Any:
+        first, *rest = field.split(".")
+        type_ = self._types[first]
+        for part in rest:
+            type_ = _nested_type(type_, part)
+        return type_
+
+    @cached_property
+    def _types(self) -> dict[str, Any]:
+        return typing.get_type_hints(self.document, include_extras=True)
+
+
+def decode_fault(schema: TableSchema, data: bytes) -> str | None:
+    """Why stored bytes do not fit `schema`; None if they do."""
+    try:
+        schema.decode(data)
+    except msgspec.ValidationError as error:
+        return str(fault_of(error))
+    return None
+
+
+def _fields_key(fields: tuple[str, ...], columns: Mapping[str, ColumnType]) -> Callable[[Document], bytes]:
+    """A function from a document to the part of its key that the fields make."""
+    if not fields:
+        return lambda document: b""
+    if len(fields) == 1 and "." not in fields[0] and columns[fields[0]].kind in _SHARED:
+        get = attrgetter(fields[0])
+        return lambda document: encode_value(get(document))
+    getters = [_getter(field) for field in fields]
+    return lambda document: b"".join([encode_value(_key_value(get(document))) for get in getters])
+
+
+def _getter(path: str) -> Callable[[Any], Any]:
+    """Of a dotted path; a path that leads nowhere gives MISSING."""
+    parts = path.split(".")
+
+    def get(value: Any) -> Any:
+        for part in parts:
+            value = value.get(part, MISSING) if isinstance(value, dict) else getattr(value, part, MISSING)
+        return value
+
+    return get
+
+
+def _key_value(value: Any) -> Any:
+    """A value as keys know it: absent fields are MISSING, objects are dicts."""
+    if value is msgspec.UNSET:
+        return MISSING
+    return to_plain(value) if isinstance(value, msgspec.Struct | list | dict) else value
+
+
+def _nested_type(type_: Any, field: str) -> Any:
+    """The annotation of `field` in an object type, looked up through a union; Any where it cannot be known."""
+    for member in typing.get_args(type_) or (type_,):
+        if isinstance(member, type) and issubclass(member, msgspec.Struct):
+            return typing.get_type_hints(member, include_extras=True).get(field, Any)
+    return Any
+
+
+def _stable_name(type_: Any) -> str:
+    """A name for a type of ours that is the same in the next process."""
+    return str(type_).replace("__main__.", "")
+
+
+def _without_prose(schema: Any) -> Any:
+    """A JSON schema without titles and descriptions: renaming a class or editing its docstring changes nothing."""
+    if isinstance(schema, dict):
+        kept = {k: v for k, v in schema.items() if not (k in ("title", "description") and isinstance(v, str))}
+        return {key: _without_prose(value) for key, value in kept.items()}
+    return [_without_prose(item) for item in schema] if isinstance(schema, list) else schema
+
+
+__all__ = [
+    "SYSTEM_FIELDS",
+    "TABLES_NUMBER",
+    "Index",
+    "TableDefinition",
+    "TableLayout",
+    "TableSchema",
+    "decode_fault",
+]

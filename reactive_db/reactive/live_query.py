@@ -1,0 +1,99 @@
+"""A live query: one query with one set of arguments, its latest outcome, and whoever watches it."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from reactive_db.engine.read_set import ReadSet
+from reactive_db.model.documents import Document
+
+Key = tuple[str, bytes]
+"""A query's name (or an SQL text) and its encoded arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run of a query gave."""
+
+    ts: int
+    reads: ReadSet
+    value: Any = None
+    error: Exception | None = None
+    page_end: bytes | None = None
+    """Where its page ended: a re-run covers the same keys, so that pages grow and shrink but never shift."""
+    is_volatile: bool = False
+    """It asked for time or randomness, so another run may differ though nothing changed."""
+
+    def at(self, later: Outcome) -> Outcome:
+        """This value, found again by a `later` run."""
+        return replace(later, value=self.value, error=self.error)
+
+    def shows_same_as(self, other: Outcome) -> bool:
+        """Whether nobody could tell this outcome from `other`."""
+        if self.error is not None or other.error is not None:
+            return type(self.error) is type(other.error) and str(self.error) == str(other.error)
+        return _is_equal(self.value, other.value)
+
+
+class Watcher(Protocol):
+    """Somebody who shows a live query."""
+
+    def show(self, outcome: Outcome) -> Callable[[], None] | None:
+        """Take a new outcome, telling nobody; the returned function tells, and is called later, in order."""
+
+
+Compute = Callable[[int, bytes | None], Outcome]
+"""Runs a query at a timestamp, given where its page ended before."""
+
+
+@dataclass(eq=False, slots=True)
+class LiveQuery:
+    """One query that is kept right.
+
+    Attributes:
+        run: computes it. Replaced when its function is defined anew.
+        reads_columns: it is SQL: the columns must stand at its timestamp.
+        outcome: the latest; None before the first run.
+        is_stale: a commit wrote where it read.
+        lock: held while it runs, so that it runs once for everybody who asks.
+    """
+
+    key: Key
+    run: Compute
+    reads_columns: bool = False
+    outcome: Outcome | None = None
+    is_stale: bool = True
+    registered: ReadSet | None = None
+    runs: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    watchers: dict[int, weakref.ref[Watcher]] = field(default_factory=dict)
+
+    def living_watchers(self) -> Iterator[Watcher]:
+        for reference in list(self.watchers.values()):
+            watcher = reference()
+            if watcher is not None:
+                yield watcher
+
+
+def isolated(value: Any) -> Any:
+    """`value`, safe to hand out: what its receiver changes in it changes nothing here."""
+    if isinstance(value, list):
+        return [isolated(item) for item in value]
+    if isinstance(value, dict):
+        return {key: isolated(item) for key, item in value.items()}
+    if value is None or isinstance(value, str | int | float | bytes | Document):
+        return value
+    return copy.deepcopy(value)
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except Exception:
+        # DataFrames and arrays have no single answer; showing them once more is never wrong.
+        return False

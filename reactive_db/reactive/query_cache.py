@@ -1,0 +1,147 @@
+"""The query cache: which live queries exist, what they read, and which of them a commit made stale.
+
+One query with the same arguments is one `LiveQuery`, however many handles watch it. Those that nobody watches stay
+for the next caller, up to a limit, and are dropped rather than re-run when they go stale.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+
+from reactive_db import limits
+from reactive_db.engine.read_set import Space
+from reactive_db.engine.write_log import LoggedCommit, overlap
+from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome
+from reactive_db.reactive.subscription_index import SubscriptionIndex
+
+
+class QueryCache:
+    """Finds queries by what they are and by what they read.
+
+    Its lock is held for microseconds; no query runs under it, and no other lock is taken.
+    """
+
+    def __init__(self) -> None:
+        self.watched: dict[Key, LiveQuery] = {}
+        self.stale: dict[Key, LiveQuery] = {}
+        """Watched queries that have to run again."""
+        self._idle: OrderedDict[Key, LiveQuery] = OrderedDict()
+        self._index: SubscriptionIndex[LiveQuery] = SubscriptionIndex()
+        self._spaces: dict[int, dict[Space, int]] = {}
+        self._readers: dict[int, dict[LiveQuery, None]] = {}
+        self._recent: deque[LoggedCommit] = deque(maxlen=limits.WRITE_LOG_COMMITS_MAX)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.watched) + len(self._idle)
+
+    @property
+    def ranges(self) -> int:
+        """How many key ranges are subscribed to."""
+        return len(self._index)
+
+    def query(self, key: Key, run: Compute, reads_columns: bool) -> LiveQuery:
+        """The one query with that key, made if need be."""
+        with self._lock:
+            found = self.watched.get(key) or self._idle.get(key)
+            if found is None:
+                found = self._idle[key] = LiveQuery(key, run, reads_columns)
+            elif key in self._idle:
+                self._idle.move_to_end(key)
+            while len(self._idle) > limits.CACHED_QUERIES_MAX:
+                self._forget(self._idle.popitem(last=False)[1])
+            return found
+
+    def watch(self, query: LiveQuery) -> None:
+        """Keep `query` right from now on."""
+        with self._lock:
+            self._idle.pop(query.key, None)
+            self.watched[query.key] = query
+            if query.is_stale:
+                self.stale[query.key] = query
+
+    def unwatch(self, query: LiveQuery) -> None:
+        """Nobody watches `query` any more."""
+        with self._lock:
+            if self.watched.get(query.key) is query and not query.watchers:
+                del self.watched[query.key]
+                self.stale.pop(query.key, None)
+                self._forget(query)
+
+    def take_stale(self) -> list[LiveQuery]:
+        """The watched queries that have to run again; they are the caller's to run."""
+        with self._lock:
+            batch = list(self.stale.values())
+            self.stale.clear()
+            return batch
+
+    def put_back(self, batch: list[LiveQuery]) -> None:
+        """Those of `batch` that are stale, because an interrupt came before their turn, have to run after all."""
+        with self._lock:
+            self._mark({query for query in batch if query.is_stale})
+
+    def settle(self, query: LiveQuery, outcome: Outcome) -> None:
+        """Remember what a run of `query` gave, and notice a commit that has made it stale already."""
+        with self._lock:
+            query.outcome = outcome
+            query.runs += 1
+            self._register(query, outcome)
+            missed = (commit for commit in reversed(self._recent) if commit.ts > outcome.ts)
+            query.is_stale = any(overlap(commit, outcome.reads) is not None for commit in missed)
+            if query.is_stale and query.key in self.watched:
+                self.stale[query.key] = query
+
+    def invalidate(self, commit: LoggedCommit) -> None:
+        """Mark what `commit` made stale; called once for every published commit, in order."""
+        with self._lock:
+            self._recent.append(commit)
+            hit: set[LiveQuery] = set()
+            for table in commit.writes:
+                if commit.is_bulk:
+                    hit.update(self._readers.get(table, ()))
+                    continue
+                for space in self._spaces.get(table, ()):
+                    for key in commit.keys(space):
+                        self._index.stab(space, key, hit)
+            self._mark(hit)
+
+    def invalidate_function(self, name: str, run: dict[Key, Compute]) -> None:
+        """A function was defined anew: its queries run again, by the functions in `run`."""
+        with self._lock:
+            hit = {query for query in [*self.watched.values(), *self._idle.values()] if query.key[0] == name}
+            for query in hit:
+                query.run = run.get(query.key, query.run)
+            self._mark(hit)
+
+    def _mark(self, hit: set[LiveQuery]) -> None:
+        for query in hit:
+            query.is_stale = True
+            if query.key in self.watched:
+                self.stale[query.key] = query
+            elif self._idle.pop(query.key, None) is not None:
+                self._forget(query)
+
+    def _register(self, query: LiveQuery, outcome: Outcome) -> None:
+        before = query.registered
+        if before is not None and before.is_same_as(outcome.reads):
+            return
+        self._forget(query)
+        query.registered = outcome.reads
+        for space, key_range in outcome.reads:
+            spaces = self._spaces.setdefault(space[0], {})
+            spaces[space] = spaces.get(space, 0) + 1
+            self._index.add(space, key_range, query)
+            self._readers.setdefault(space[0], {})[query] = None
+
+    def _forget(self, query: LiveQuery) -> None:
+        if query.registered is None:
+            return
+        for space, key_range in query.registered:
+            self._index.remove(space, key_range, query)
+            spaces = self._spaces[space[0]]
+            spaces[space] -= 1
+            if not spaces[space]:
+                del spaces[space]
+            self._readers[space[0]].pop(query, None)
+        query.registered = None

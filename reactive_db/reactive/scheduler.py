@@ -1,0 +1,196 @@
+"""The scheduler: runs stale queries again and tells their watchers, one consistent step after the other.
+
+Theory of operation. `advance` is called by every thread that committed something. It runs all stale watched queries
+at one timestamp, then sets what every watcher shows, and only then are watchers' observers told, in the order in
+which things changed. So when `advance` returns, everything that is shown is right, even while another thread is still
+busy telling; nobody waits for anybody's observers.
+
+Re-entrancy, on one example: handles a and b watch counters; an observer of a runs a mutation that changes b. The
+mutation commits and advances inside the observer: b shows the new value when it returns. The news about b is queued
+behind what is being told, so an observer of b that was to hear about an older change hears that first. A mutation
+that changes what its own observer observes goes round again, up to `OBSERVER_ROUNDS_MAX` times.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from reactive_db import limits
+from reactive_db.engine.snapshots import Snapshots
+from reactive_db.engine.write_log import LoggedCommit
+from reactive_db.errors import LimitError
+from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, Watcher, isolated
+from reactive_db.reactive.query_cache import QueryCache
+from reactive_db.storage.flusher import Flusher
+
+_log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Keeps every watched query right.
+
+    Responsibilities: one run for all who ask, one timestamp for all who watch, observers in order. Not: knowing what
+    a query is, or when a commit happens.
+
+    Attributes:
+        ts: what every watcher shows is right at this timestamp.
+    """
+
+    def __init__(self, snapshots: Snapshots, flusher: Flusher) -> None:
+        self.ts = snapshots.published
+        self.cache = QueryCache()
+        self._snapshots = snapshots
+        self._flusher = flusher
+        self._turn = threading.RLock()
+        self._news: deque[tuple[int, Callable[[], None]]] = deque()
+        self._teller = threading.Lock()
+        self._round = threading.local()
+        self._gone: deque[tuple[LiveQuery, int]] = deque()
+
+    def invalidate(self, commit: LoggedCommit) -> None:
+        """The Committer's listener."""
+        self.cache.invalidate(commit)
+
+    def value(self, key: Key, run: Compute) -> Any:
+        """The value of a query now; a run that still holds is not repeated, one under way is waited for.
+
+        Raises what the query raised.
+        """
+        query = self.cache.query(key, run, reads_columns=False)
+        with query.lock:
+            outcome = query.outcome
+            if outcome is None or query.is_stale or outcome.is_volatile or outcome.error is not None:
+                outcome = self._run_now(query)
+        if outcome.error is not None:
+            raise outcome.error
+        return isolated(outcome.value)
+
+    def watch(self, key: Key, run: Compute, watcher: Watcher, token: int, *, reads_columns: bool) -> LiveQuery:
+        """Keep `watcher` right from now on; it has been shown the present outcome when this returns.
+
+        `token` names the watcher in `unwatch_later`.
+        """
+        self._sweep()
+        with self._turn:
+            query = self.cache.query(key, run, reads_columns)
+            self.cache.watch(query)
+            if query.is_stale:
+                self._step()
+            outcome = query.outcome
+            assert outcome is not None
+            query.watchers[token] = weakref.ref(watcher)
+            watcher.show(outcome)
+        self.tell()
+        return query
+
+    def unwatch_later(self, query: LiveQuery, token: int) -> None:
+        """Forget a watcher soon; takes no lock, so a finalizer may call it anywhere."""
+        self._gone.append((query, token))
+
+    def unwatch(self, query: LiveQuery, token: int) -> None:
+        """Forget a watcher now."""
+        self.unwatch_later(query, token)
+        self._sweep()
+
+    def advance(self) -> None:
+        """Bring every watcher to the newest published timestamp, then tell their observers."""
+        if self._gone:
+            self._sweep()
+        target = self._snapshots.published
+        if self.ts < target:
+            # Taken even if nothing is stale: another thread may be running what this thread's commit made stale.
+            with self._turn:
+                if self.cache.stale:
+                    self._step()
+                self.ts = max(self.ts, target)
+        self.tell()
+
+    def redefine(self, name: str, run: Callable[[Key], Compute | None]) -> None:
+        """A function was defined anew; its live queries move to the new one."""
+        with self._turn:
+            keys = [key for key in self.cache.watched if key[0] == name]
+            runs = {key: compute for key in keys if (compute := run(key)) is not None}
+            self.cache.invalidate_function(name, runs)
+        self.advance()
+
+    def check_rounds(self) -> None:
+        """Raises LimitError if the calling thread is too many rounds deep in observers that run mutations."""
+        if getattr(self._round, "depth", 0) >= limits.OBSERVER_ROUNDS_MAX:
+            raise LimitError(
+                f"observers ran mutations that woke observers, {limits.OBSERVER_ROUNDS_MAX:,} rounds in a row "
+                "(OBSERVER_ROUNDS_MAX). An observer probably changes what it observes; make it stop by a condition.",
+                limit="OBSERVER_ROUNDS_MAX",
+            )
+
+    def queue_news(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called in its order by the next `tell`."""
+        self._news.append((getattr(self._round, "depth", 0) + 1, tell))
+
+    def tell(self) -> None:
+        """Call everything that is queued, in order; if somebody is at it already, they will."""
+        while self._news and self._teller.acquire(blocking=False):
+            try:
+                while self._news:
+                    self._round.depth, tell = self._news.popleft()
+                    try:
+                        tell()
+                    except Exception:
+                        _log.exception("an observer raised; what it observes is not affected")
+            finally:
+                self._round.depth = 0
+                self._teller.release()
+
+    def _run_now(self, query: LiveQuery) -> Outcome:
+        ts = self._snapshots.begin_published()
+        try:
+            outcome = query.run(ts, None)
+            self.cache.settle(query, outcome)
+        finally:
+            self._snapshots.end(ts)
+        return outcome
+
+    def _step(self) -> None:
+        """Run what is stale at one timestamp and set what its watchers show; the caller has the turn."""
+        batch = self.cache.take_stale()
+        if any(query.reads_columns for query in batch):
+            # Held first: the columns can then be brought to exactly the snapshot, never beyond it.
+            with self._flusher.turn:
+                ts = self._snapshots.begin_published()
+                self._flusher.flush(through=ts)
+                self._run_batch(batch, ts)
+        else:
+            self._run_batch(batch, self._snapshots.begin_published())
+
+    def _run_batch(self, batch: list[LiveQuery], ts: int) -> None:
+        changed: list[tuple[LiveQuery, Outcome]] = []
+        try:
+            for query in batch:
+                with query.lock:
+                    before = query.outcome
+                    outcome = query.run(ts, None if before is None else before.page_end)
+                    if before is not None and outcome.shows_same_as(before):
+                        outcome = before.at(outcome)
+                    else:
+                        changed.append((query, outcome))
+                    self.cache.settle(query, outcome)
+        finally:
+            self._snapshots.end(ts)
+            self.cache.put_back(batch)
+        for query, outcome in changed:
+            for watcher in query.living_watchers():
+                tell = watcher.show(outcome)
+                if tell is not None:
+                    self.queue_news(tell)
+        self.ts = max(self.ts, ts)
+
+    def _sweep(self) -> None:
+        with self._turn:
+            while self._gone:
+                query, token = self._gone.popleft()
+                query.watchers.pop(token, None)
+                self.cache.unwatch(query)

@@ -1,0 +1,63 @@
+"""The one seam for time, randomness and timers: nothing else in the package may ask for them.
+
+`SystemRuntime` is the real one; `reactive_db.testing.SeededRuntime` replays the same run from a seed.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """A call that is still to come."""
+
+    def cancel(self) -> None:
+        """Forget the call if it has not begun."""
+
+
+class Runtime(Protocol):
+    """Where time and randomness come from."""
+
+    def now(self) -> float:
+        """The wall clock, in milliseconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """A clock that never goes back, in seconds; only differences mean something."""
+
+    def random_bytes(self, n: int) -> bytes:
+        """`n` bytes nobody can guess."""
+
+    def random(self) -> random.Random:
+        """A fresh generator for one function run."""
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Timer:
+        """Call `function` once, on another thread, `seconds` from now."""
+
+
+class SystemRuntime:
+    """The operating system's clock and randomness."""
+
+    def __init__(self) -> None:
+        self._entropy = random.SystemRandom()
+
+    def now(self) -> float:
+        return time.time() * 1000.0
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def random_bytes(self, n: int) -> bytes:
+        return self._entropy.randbytes(n)
+
+    def random(self) -> random.Random:
+        return random.Random(self._entropy.getrandbits(64))
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> Timer:
+        timer = threading.Timer(seconds, function)
+        timer.daemon = True
+        timer.start()
+        return timer

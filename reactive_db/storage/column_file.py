@@ -1,0 +1,209 @@
+"""The DuckDB database behind the columns: its settings, its one writer, its readers, its end.
+
+Knows nothing of tables or commits. One connection writes; every read gets a cursor and a read-only transaction of
+its own, so reads from many threads see one snapshot each and never wait for the writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from reactive_db.errors import (
+    StoreClosedError,
+    StoreCorruptError,
+    StoreError,
+    StoreFullError,
+    StoreLockedError,
+)
+from reactive_db.storage.column_types import quoted
+
+# Measured: small statements are fastest on few threads; below 256 MB a batch of updates checkpoints at every commit.
+# The storage version is the oldest DuckDB that can read the file.
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "threads": 2,
+    "checkpoint_threshold": "256MB",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "storage_compatibility_version": "v1.5.0",
+}
+_WAL_BYTES_MAX: Final = 64 * 2**20
+_INTERRUPT_SECONDS: Final = 0.1
+
+
+class ColumnFile:
+    """One open DuckDB database; in memory when `path` is None.
+
+    `execute`, `execute_with` and `transaction` are for one thread at a time, everything else for any thread.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Open the file, creating it when there is none.
+
+        Raises:
+            StoreCorruptError: the file is no DuckDB database, or damaged.
+            StoreLockedError: another process has it open.
+        """
+        self._path = path
+        self._changed = threading.Condition()
+        self._readers: set[duckdb.DuckDBPyConnection] = set()
+        self._is_closed = self._is_reopening = False
+        self._open()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
+    def execute(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement on the writer's connection and fetch its rows."""
+        return self._writer.execute(sql, parameters).fetchall()
+
+    def execute_with(self, sql: str, batch: pa.Table) -> None:
+        """Run a statement in which the table name `batch` stands for the Arrow table `batch`."""
+        self._writer.execute(sql).fetchall()
+
+    def fetch(self, sql: str, rows: int) -> list[pa.RecordBatch]:
+        """Run a query on the writer's connection; the result in batches of `rows`."""
+        return list(self._writer.sql(sql).to_arrow_reader(rows))
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the writes inside, or none of them when an exception leaves the block."""
+        self._writer.execute("BEGIN TRANSACTION")
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):
+                self._writer.execute("ROLLBACK")
+            raise
+        self._writer.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor in a read-only transaction; whatever it did is forgotten at the end of the block.
+
+        Raises:
+            StoreClosedError: the database was closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_reopening)
+            if self._is_closed:
+                raise StoreClosedError("the store is closed; connect again.")
+            cursor = self._base.cursor()
+            self._readers.add(cursor)
+        try:
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            yield cursor
+        finally:
+            cursor.close()
+            with self._changed:
+                self._readers.discard(cursor)
+                self._changed.notify_all()
+
+    def interrupt(self) -> None:
+        """Make every statement that a reader is running raise `duckdb.InterruptException`."""
+        with self._changed:
+            for reader in self._readers:
+                reader.interrupt()
+
+    def checkpoint_if_due(self) -> None:
+        """Fold a grown write-ahead log into the file, at a moment when nothing is being written."""
+        if self._path is None or _size(self._path.with_name(f"{self._path.name}.wal")) < _WAL_BYTES_MAX:
+            return
+        # A reader's snapshot can be in the way; then a later commit tries again.
+        with contextlib.suppress(duckdb.TransactionException):
+            self._writer.execute("CHECKPOINT")
+
+    def backup(self, path: Path) -> None:
+        """Write a copy of one snapshot to the new file `path`."""
+        with self._changed:
+            cursor = self._base.cursor()
+        with contextlib.closing(cursor):
+            name = cursor.execute("SELECT current_database()").fetchall()[0][0]
+            target = "'" + str(path).replace("'", "''") + "'"
+            cursor.execute(f"ATTACH {target} AS reactive_db_backup (STORAGE_VERSION 'v1.5.0')")
+            try:
+                cursor.execute(f"COPY FROM DATABASE {quoted(name)} TO reactive_db_backup").fetchall()
+            finally:
+                cursor.execute("DETACH reactive_db_backup")
+
+    def reopen(self) -> None:
+        """Close a database that DuckDB has given up on, and open it again from its file.
+
+        Readers are interrupted. What was acknowledged before is in the file.
+        """
+        if self._path is None:
+            raise StoreError("the store in memory failed and is lost; connect again.")
+        with self._changed:
+            self._is_reopening = True
+            try:
+                self._end_readers()
+                self._disconnect()
+                self._open()
+            finally:
+                self._is_reopening = False
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Interrupt every reader, wait until they have left, and close the file; safe to call again."""
+        with self._changed:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._end_readers()
+            self._disconnect()
+
+    def _open(self) -> None:
+        self._base = _connect(self._path)
+        self._base.execute("SET TimeZone = 'UTC'")
+        self._base.execute("SET enable_progress_bar = false")
+        self._writer = self._base.cursor()
+        # Only here do names in a statement stand for Arrow tables; in a user's SQL they would be our variables.
+        self._writer.execute("SET python_enable_replacements = true")
+        self._writer.execute("SET arrow_large_buffer_size = true")
+
+    def _disconnect(self) -> None:
+        with contextlib.suppress(duckdb.Error):
+            self._writer.close()
+        with contextlib.suppress(duckdb.Error):
+            self._base.close()
+
+    def _end_readers(self) -> None:
+        # Again and again, because an interrupt that comes just before a statement begins is lost.
+        while self._readers:
+            for reader in self._readers:
+                reader.interrupt()
+            self._changed.wait(_INTERRUPT_SECONDS)
+
+
+def store_error(error: duckdb.Error, path: Path | None) -> StoreError:
+    """What a failure of DuckDB outside a user's statement means for the store."""
+    if "No space left" in str(error) or isinstance(error, duckdb.OutOfMemoryException):
+        return StoreFullError(
+            f"no room for the columns {path}: {error}. The journal has every commit; make room."
+        )
+    return StoreError(f"the columns {path} failed: {error}. The journal has every commit; connect again.")
+
+
+def _connect(path: Path | None) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(":memory:" if path is None else str(path), config=_CONFIG)
+    except duckdb.Error as error:
+        if "lock" in str(error):
+            raise StoreLockedError(f"another process has the columns {path} open: {error}.") from error
+        message = f"the columns {path} cannot be opened: {error}. Restore a backup."
+        raise StoreCorruptError(message) from error
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -59,7 +59,7 @@ def ratio(one: tuple[str, str, str], other: tuple[str, str, str]) -> Callable[[F
 class Goal:
     """A bound on one value computed from a round's figures; reached when the median over the rounds is inside.
 
-    `value` gets a look-up `figure(system, case, name)`, which raises `KeyError` for what was not measured or failed a check.
+    `value` gets a look-up of (system, case, name), which raises `KeyError` for what was not measured or failed a check.
     A goal with `full_size` means nothing at another `--scale` and is not judged there.
     """
 

@@ -1,22 +1,22 @@
 """A reactive database for notebooks: documents as Python classes, queries that stay right by themselves.
 
-    import reactive_db as rdb
+import reactive_db as rdb
 
-    class Message(rdb.Document, table="messages", indexes={"by_channel": ["channel"]}):
-        channel: str
-        body: str
+class Message(rdb.Document, table="messages", indexes={"by_channel": ["channel"]}):
+    channel: str
+    body: str
 
-    @rdb.query
-    def messages(ctx: rdb.QueryCtx, channel: str) -> list[Message]:
-        return ctx.db.query(Message).with_index("by_channel", channel=channel).collect()
+@rdb.query
+def messages(ctx: rdb.QueryCtx, channel: str) -> list[Message]:
+    return ctx.db.query(Message).with_index("by_channel", channel=channel).collect()
 
-    @rdb.mutation
-    def send(ctx: rdb.MutationCtx, channel: str, body: str) -> rdb.Id[Message]:
-        return ctx.db.insert(Message(channel=channel, body=body))
+@rdb.mutation
+def send(ctx: rdb.MutationCtx, channel: str, body: str) -> rdb.Id[Message]:
+    return ctx.db.insert(Message(channel=channel, body=body))
 
-    db = rdb.connect("course")
-    handle = db.live(messages, "general")
-    db.run(send, "general", "hello")  # handle.value has it when this returns
+db = rdb.connect("course")
+handle = db.live(messages, "general")
+db.run(send, "general", "hello")  # handle.value has it when this returns
 """
 
 from typing import Any
@@ -29,8 +29,8 @@ from reactive_db.functions.definitions import Action, Mutation, Query, action, m
 from reactive_db.functions.table_query import Page, TableQuery
 from reactive_db.handles import QueryHandle
 from reactive_db.limits import Limits
-from reactive_db.model.documents import Document, Object
 from reactive_db.model import validators as v
+from reactive_db.model.documents import Document, Object
 from reactive_db.model.ids import Id
 from reactive_db.model.validators import table
 from reactive_db.model.values import MISSING

@@ -184,4 +184,3 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
     def _repr_html_(self) -> str:
         shown = self._shown
         return as_html(shown.value, caption=self._title, error=shown.error)
-

@@ -54,13 +54,13 @@ def as_text(value: Any) -> str:
 def as_html(value: Any, caption: str = "", error: Exception | None = None) -> str:
     """A value for a notebook or a saved page, in the page's own colours."""
     grid = as_grid(value)
-    fault = f'<p role="alert"><strong>{escape(type(error).__name__)}</strong>: {escape(str(error))}</p>' if error else ""
+    fault = (
+        f'<p role="alert"><strong>{escape(type(error).__name__)}</strong>: {escape(str(error))}</p>' if error else ""
+    )
     if grid is None:
         return f"{fault}<pre>{escape(repr(value))}</pre>"
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in grid.columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(_cell(item))}</td>" for item in row) + "</tr>" for row in grid.rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{escape(_cell(item))}</td>" for item in row) + "</tr>" for row in grid.rows)
     rest = "".join(f"<p>{escape(line)}</p>" for line in _rest(grid))
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f"{fault}<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}"

@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+Random = random.Random
+"""A generator of random numbers."""
+
 
 class Timer(Protocol):
     """A call that is still to come."""
@@ -31,7 +34,7 @@ class Runtime(Protocol):
     def random_bytes(self, n: int) -> bytes:
         """`n` bytes nobody can guess."""
 
-    def random(self) -> random.Random:
+    def random(self) -> Random:
         """A fresh generator for one function run."""
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> Timer:
@@ -53,8 +56,8 @@ class SystemRuntime:
     def random_bytes(self, n: int) -> bytes:
         return self._entropy.randbytes(n)
 
-    def random(self) -> random.Random:
-        return random.Random(self._entropy.getrandbits(64))
+    def random(self) -> Random:
+        return Random(self._entropy.getrandbits(64))
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> Timer:
         timer = threading.Timer(seconds, function)

@@ -1,0 +1,1 @@
+"""The engine: transactions at snapshots, validated and committed one after the other."""

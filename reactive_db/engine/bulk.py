@@ -32,7 +32,7 @@ def load(store: Store, document: type[Document], source: Any, report: Callable[[
     for batch in rows.batches:
         entropy = store.runtime.random_bytes(RANDOM_BYTES * len(batch))
         ids = new_ids(table.schema.number, len(batch), entropy, now)
-        built = table.schema.build_many(ids, now, batch, first_row=len(writes))
+        built = table.schema.build_many(ids, now, batch, first_row=len(writes), safe=rows.safe)
         writes += [Write(id, None, new, data) for id, (new, data) in zip(ids, built, strict=True)]
         report(len(writes), rows.total)
     if writes:
@@ -44,7 +44,7 @@ def _check_columns(table: Table, columns: list[str] | None) -> None:
     unknown = [name for name in columns or () if name not in table.schema.layout.columns]
     if unknown:
         raise DocumentError(
-            f"the source has columns that table {table.schema.name!r} has no fields for: {', '.join(unknown)}. Its fields: "
-            f"{', '.join(table.schema.layout.columns)}. Select or rename columns, or declare fields.",
+            f"the source has columns that table {table.schema.name!r} has no fields for: {', '.join(unknown)}. "
+            f"Its fields: {', '.join(table.schema.layout.columns)}. Select or rename columns, or declare fields.",
             table=table.schema.name,
         )

@@ -14,7 +14,7 @@ from reactive_db.engine.snapshots import Snapshots
 from reactive_db.errors import IdError, SchemaError, SchemaMismatchError
 from reactive_db.model.codec import Converter
 from reactive_db.model.documents import Document, current_document, declared_document, declared_documents, table_of
-from reactive_db.model.ids import RANDOM_BYTES, USER_TABLES_FROM, Id, new_id, table_number
+from reactive_db.model.ids import RANDOM_BYTES, USER_TABLES_FROM, Id, known_table_number, new_id, table_number
 from reactive_db.model.schema import TABLES_NUMBER, TableDefinition, TableSchema, decode_fault
 from reactive_db.runtime import Runtime
 from reactive_db.storage.columns import Columns
@@ -65,7 +65,7 @@ class Catalog:
             IdError: it is no id, or of a table that this store does not have.
             SchemaError: the table's class is not declared in this process.
         """
-        number = table_number(id)
+        number = known_table_number(id) if type(id) is Id else table_number(id)
         found = self._by_number.get(number)
         if found is not None:
             return found
@@ -186,8 +186,8 @@ class Catalog:
         if offenders:
             named = "; ".join(f"{id}: {fault}" for id, fault in offenders)
             raise SchemaMismatchError(
-                f"{count:,} of {len(table):,} documents of table {schema.name!r} do not fit its new definition, which was "
-                f"refused: {named}. Give new fields a default, or change these documents first.",
+                f"{count:,} of {len(table):,} documents of table {schema.name!r} do not fit its new definition, "
+                f"which was refused: {named}. Give new fields a default, or change these documents first.",
                 table=schema.name,
                 offenders=offenders,
             )

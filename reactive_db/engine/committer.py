@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from reactive_db.engine.interrupts import uninterrupted
+from reactive_db.engine.interrupts import Uninterrupted
 from reactive_db.engine.snapshots import Snapshots
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import Conflict, LoggedCommit, WriteLog
@@ -157,7 +157,7 @@ class Committer:
         logged = LoggedCommit(ts, source, {n: (table.schema, writes) for n, (table, writes) in tables.items()}, is_bulk)
         assigned = Assigned(commit, logged)
         oldest = self._snapshots.oldest()
-        with uninterrupted():
+        with Uninterrupted():
             for table, writes in tables.values():
                 table.apply(ts, writes)
                 table.vacuum(oldest)
@@ -204,7 +204,7 @@ class Committer:
 
     def _lead(self) -> None:
         """Append the queue to the journal, publish it, wake its owners, and pass the lead on."""
-        with uninterrupted():
+        with Uninterrupted():
             with self._mutex:
                 batch, self._queue = self._queue, []
             error = self._failure
@@ -258,6 +258,4 @@ class Committer:
 
 
 def _document_writes(tables: dict[int, tuple[Table, list[Write]]]) -> list[DocumentWrite]:
-    return [
-        DocumentWrite(number, write.id, write.data) for number, (_, writes) in tables.items() for write in writes
-    ]
+    return [DocumentWrite(number, write.id, write.data) for number, (_, writes) in tables.items() for write in writes]

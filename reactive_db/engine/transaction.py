@@ -6,7 +6,6 @@ import heapq
 import math
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
-from random import Random
 from typing import Any
 
 from reactive_db.engine.read_set import ReadSet, Space
@@ -15,7 +14,7 @@ from reactive_db.limits import Limits
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import RANDOM_BYTES, Id, new_id
 from reactive_db.model.keys import KeyRange
-from reactive_db.runtime import Runtime
+from reactive_db.runtime import Random, Runtime
 from reactive_db.storage.tables import Table, Write
 
 

@@ -1,0 +1,1 @@
+"""Functions: queries, mutations and actions, what they are handed, and how they are run."""

@@ -1,14 +1,13 @@
 """Contexts: what a function can do, handed to it as its first argument.
 
-    QueryCtx     ctx.db reads; ctx.now(), ctx.random
-    MutationCtx  the same, and ctx.db writes
-    ActionCtx    ctx.run_query, ctx.run_mutation, ctx.run_action; anything the world offers
+QueryCtx     ctx.db reads; ctx.now(), ctx.random
+MutationCtx  the same, and ctx.db writes
+ActionCtx    ctx.run_query, ctx.run_mutation, ctx.run_action; anything the world offers
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from random import Random
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from reactive_db.engine.catalog import Catalog
@@ -19,6 +18,7 @@ from reactive_db.model.documents import Document
 from reactive_db.model.ids import Id, table_number
 from reactive_db.model.values import MISSING
 from reactive_db.query.description import Description
+from reactive_db.runtime import Random
 from reactive_db.storage.tables import Table
 
 D = TypeVar("D", bound=Document)

@@ -36,7 +36,7 @@ class Function(Generic[P, R]):
         self.is_internal = is_internal
         self.function = function
         self.signature = Signature(function, self.kind)
-        update_wrapper(self, function)
+        update_wrapper(cast(Any, self), function)
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}{inspect.signature(self.function)}>"
@@ -115,7 +115,7 @@ def action(function: Any = None, /, *, internal: bool = False) -> Any:
 
 def current(function: Function[P, R]) -> Function[P, R]:
     """The latest function of that name: itself, or its successor from a re-run cell."""
-    return _registry.get(function.name, function)
+    return cast("Function[P, R]", _registry.get(function.name, function))
 
 
 def check_kind(function: Any, *kinds: type[Function[..., Any]]) -> None:
@@ -135,7 +135,7 @@ def _declare(kind: type[Function[..., Any]], function: Any, internal: bool) -> A
     before = _registry.get(made.name)
     _registry[made.name] = made
     if before is not None:
-        for listener in list(on_redefined):
+        for listener in on_redefined:
             listener(made)
     return made
 

@@ -121,5 +121,5 @@ def _current(type_: Any) -> Any:
     if renewed == arguments:
         return type_
     if origin in (UnionType, typing.Union):
-        return typing.Union[renewed]
+        return typing.Union[renewed]  # noqa: UP007  # from a tuple
     return origin[renewed]

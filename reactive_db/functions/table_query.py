@@ -146,9 +146,7 @@ class TableQuery(Generic[D]):
         return kept
 
     def _fingerprint(self, key_range: KeyRange) -> str:
-        return fingerprint(
-            self._table.schema.number, self._description.index, key_range, self._description.order
-        )
+        return fingerprint(self._table.schema.number, self._description.index, key_range, self._description.order)
 
     def _after(self, key_range: KeyRange, key: bytes) -> KeyRange:
         """What of the range comes after `key`; the empty key stands for its end."""

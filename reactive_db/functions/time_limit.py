@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Final
 
 from reactive_db.errors import FunctionTimeoutError
@@ -34,23 +33,19 @@ class TimeLimit:
         self._lock = threading.Lock()
         self._is_watching = False
 
-    @contextmanager
-    def watch(self) -> Iterator[None]:
-        """Run the block under the limit.
-
-        Raises:
-            FunctionTimeoutError: inside the block, when its time is over.
-        """
-        me = threading.get_ident()
-        self._deadlines[me] = self._runtime.monotonic() + self._seconds
+    def __enter__(self) -> None:
+        """Run the block under the limit: FunctionTimeoutError is raised inside it when its time is over."""
+        self._deadlines[threading.get_ident()] = self._runtime.monotonic() + self._seconds
         if not self._is_watching:
             self._start()
-        try:
-            yield
-        finally:
-            del self._deadlines[me]
-            if me in self._overdue:
-                self._take_back(me)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        me = threading.get_ident()
+        del self._deadlines[me]
+        if me in self._overdue:
+            self._take_back(me)
 
     def is_inside(self) -> bool:
         """Whether the calling thread runs a function right now."""

@@ -1,0 +1,1 @@
+"""The model: values, ids, documents, schemas and keys. Pure: no store, no disk, no clock."""

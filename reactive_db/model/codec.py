@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, ClassVar, Final, Self, cast, get_args, get_origin
+from typing import Any, ClassVar, Final, Self, cast
 from uuid import UUID
 
 import msgspec
 
 from reactive_db.errors import IdError
 from reactive_db.model.documents import Document, declared_document, table_of
-from reactive_db.model.ids import Id, Named, table_number
+from reactive_db.model.ids import Id, Named, known_table_number, table_number
 
 # UUID is no value of ours; naming it here keeps it from turning into a string unseen.
 _PLAIN: Final = (bytes, datetime, date, Decimal, UUID)
@@ -97,9 +97,9 @@ class Converter:
             raise Fault("it contains itself, or is nested deeper than any document may be") from None
 
     def _custom(self, type_: Any, value: Any) -> Any:
-        origin = get_origin(type_) or type_
+        origin = getattr(type_, "__origin__", type_)
         if origin is Id:
-            return self._id(value, *get_args(type_))
+            return self._id(value, *getattr(type_, "__args__", ()))
         if isinstance(origin, type) and issubclass(origin, OneOf):
             return self._first_fit(value, origin.members)
         if isinstance(origin, type) and issubclass(origin, Exactly):
@@ -111,15 +111,15 @@ class Converter:
         raise TypeError(f"Expected `{getattr(origin, '__name__', origin)}`, got `{type(value).__name__}`")
 
     def _id(self, value: Any, target: Any = Any) -> Id[object]:
-        if value is None and target is Self:
-            return cast(Any, None)  # the own id of a document that was never inserted
+        if target is Self and (value is None or type(value) is Id):
+            return cast("Id[object]", value)  # a document's own id, given by us, or not given yet
         if not isinstance(value, str):
             raise TypeError(f"Expected `Id`, got `{type(value).__name__}`")
-        number = table_number(value)
+        number = known_table_number(value) if type(value) is Id else table_number(value)
         table = _target_table(target)
         if table is not None and number != self._table_numbers(table):
             raise IdError(f"{value!r} is no id of table {table!r}: it belongs to another table or store.")
-        return value if type(value) is Id else Id(value)
+        return value if type(value) is Id else Id[object](value)
 
     def _first_fit(self, value: Any, members: tuple[Any, ...]) -> Any:
         faults = []
@@ -164,5 +164,5 @@ def _plain_or_fault(value: Any) -> Any:
 
 
 def _trusted(type_: Any, value: Any) -> Any:
-    origin = get_origin(type_) or type_
+    origin = getattr(type_, "__origin__", type_)
     return Id(value) if origin is Id else Converter(lambda _: None)._custom(type_, value)

@@ -101,7 +101,9 @@ def _column(info: inspect.Type, place: str, outer: tuple[type, ...]) -> ColumnTy
             return ColumnType("json")
         case inspect.ListType(item):
             return ColumnType("array", item=_column(item, f"{place}[]", outer))
-        case inspect.DictType(key, value) if isinstance(key, inspect.StrType | inspect.LiteralType | inspect.CustomType):
+        case inspect.DictType(key, value) if isinstance(
+            key, inspect.StrType | inspect.LiteralType | inspect.CustomType
+        ):
             return ColumnType("record", item=_column(value, f"{place}.*", outer))
         case inspect.DictType():
             raise SchemaError(f"{place}: the keys of a record are strings. Annotate it as `dict[str, …]`.")

@@ -7,17 +7,16 @@ A `TableSchema` validates, encodes and decodes the documents of one table and ma
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from operator import attrgetter
-from types import NoneType
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from reactive_db import limits
-from reactive_db.errors import DocumentError, QueryError, SchemaError
+from reactive_db.errors import DocumentError, QueryError
 from reactive_db.model.codec import Converter, Fault, decoder, encoder, fault_of, to_plain
 from reactive_db.model.documents import SYSTEM_FIELDS, Document, table_of
 from reactive_db.model.ids import Id
@@ -86,30 +85,36 @@ class TableSchema:
             DocumentError: with the path of the fault.
         """
         try:
-            plain = to_plain(fields)
-            plain["_id"] = id
-            plain["_creationTime"] = creation_time
+            plain = _without_system(to_plain(fields), id, creation_time)
             document: Document = self._converter.convert(plain, self.document)
-            return document, self._encode(document, plain)
+            self._check(plain, self._checked)
+            return document, self._finish(document, id, creation_time)
         except Fault as fault:
             raise self._error(fault) from None
 
     def build_many(
-        self, ids: list[Id[Any]], creation_time: float, rows: list[Any], first_row: int
+        self, ids: list[Id[Any]], creation_time: float, rows: list[Any], first_row: int, safe: Collection[str]
     ) -> list[tuple[Document, bytes]]:
         """What `build` gives for each of `rows`, faster; they share one creation time.
+
+        Fields in `safe` are known to hold no value that their type allows and documents do not.
 
         Raises:
             DocumentError: the path begins with the row's number, counted from `first_row`.
         """
-        system = {"_creationTime": creation_time}
+        checked = [name for name in self._checked if name not in safe]
         try:
-            plains = [{**(row if type(row) is dict else to_plain(row)), "_id": id, **system} for id, row in zip(ids, rows, strict=True)]
-            # One call for all: the loop over rows runs in C.
-            documents: list[Document] = self._converter.convert(plains, list[self.document])  # type: ignore[name-defined]
-            return [(one, self._encode(one, plain)) for one, plain in zip(documents, plains, strict=True)]
+            if not all(type(row) is dict and "_id" not in row and "_creationTime" not in row for row in rows):
+                raise Fault("only plain rows go the fast way")
+            # One call for all: the loop over rows runs in C, 2.5 us a row of 19 fields.
+            documents: list[Document] = self._converter.convert(rows, list[self.document])  # type: ignore[name-defined]
+            for row in rows if checked else ():
+                self._check(row, checked)
+            return [(one, self._finish(one, id, creation_time)) for one, id in zip(documents, ids, strict=True)]
         except Fault:
-            return [self._build_row(*row, creation_time, at) for at, row in enumerate(zip(ids, rows, strict=True), first_row)]
+            # Row by row, to find the one at fault.
+            numbered = enumerate(zip(ids, rows, strict=True), first_row)
+            return [self._build_row(id, row, creation_time, at) for at, (id, row) in numbered]
 
     def _build_row(self, id: Id[Any], row: Any, creation_time: float, at: int) -> tuple[Document, bytes]:
         try:
@@ -173,20 +178,25 @@ class TableSchema:
         plain: dict[str, Any] = to_plain(definition)
         return {key: value for key, value in plain.items() if not key.startswith("_")}
 
-    def _encode(self, document: Document, plain: dict[str, Any]) -> bytes:
-        for name in self._checked:
+    def _check(self, plain: Mapping[str, Any], names: Iterable[str]) -> None:
+        """Look for what the types allow and documents do not: ints outside 64 bits, naive datetimes, depth."""
+        for name in names:
             value = plain.get(name)
             # Most values are small ints; the general check costs a call each.
-            if value is None or type(value) is int and -(2**31) < value < 2**31:
+            if value is None or (type(value) is int and -(2**31) < value < 2**31):
                 continue
             if (found := find_fault(value, depth=limits.NESTING_MAX - 1)) is not None:
                 path, what = found
                 raise Fault(what, f"$.{name}{path[1:]}")
+
+    def _finish(self, document: Document, id: Id[Any], creation_time: float) -> bytes:
+        """Give a fresh document, which nobody else has seen, its system fields; its stored form."""
+        force_setattr(document, "id", id)
+        force_setattr(document, "creation_time", creation_time)
         try:
             data = encoder.encode(document)
         except (UnicodeEncodeError, OverflowError, TypeError) as error:
-            own = {name: value for name, value in plain.items() if name in self.layout.columns}
-            path, what = find_fault(own) or ("$", str(error))
+            path, what = find_fault(self.plain(document)) or ("$", str(error))
             raise Fault(what, path) from None
         if len(data) > limits.DOCUMENT_BYTES_MAX:
             raise Fault(
@@ -211,6 +221,15 @@ class TableSchema:
         return typing.get_type_hints(self.document, include_extras=True)
 
 
+def _without_system(plain: dict[str, Any], id: Id[Any], creation_time: float) -> dict[str, Any]:
+    """Field values without the system fields, which may only be there if they say the same as the store."""
+    for name, own in (("_id", id), ("_creationTime", creation_time)):
+        given = plain.pop(name, None)
+        if given is not None and given != own:
+            raise Fault("this field is given by the store, once and for all", f"$.{name}")
+    return plain
+
+
 def decode_fault(schema: TableSchema, data: bytes) -> str | None:
     """Why stored bytes do not fit `schema`; None if they do."""
     try:
@@ -224,9 +243,11 @@ def _fields_key(fields: tuple[str, ...], columns: Mapping[str, ColumnType]) -> C
     """A function from a document to the part of its key that the fields make."""
     if not fields:
         return lambda document: b""
-    if len(fields) == 1 and "." not in fields[0] and columns[fields[0]].kind in _SHARED:
-        get = attrgetter(fields[0])
-        return lambda document: encode_value(get(document))
+    if all("." not in field and columns[field].kind in _SHARED for field in fields):
+        get = attrgetter(*fields)
+        if len(fields) == 1:
+            return lambda document: encode_value(get(document))
+        return lambda document: b"".join(map(encode_value, get(document)))
     getters = [_getter(field) for field in fields]
     return lambda document: b"".join([encode_value(_key_value(get(document))) for get in getters])
 

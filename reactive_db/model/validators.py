@@ -18,7 +18,7 @@ import msgspec
 
 from reactive_db.errors import SchemaError
 from reactive_db.model.codec import Exactly, OneOf
-from reactive_db.model.documents import Document, DocumentMeta, Object
+from reactive_db.model.documents import Document, DocumentMeta, Object, ObjectMeta
 from reactive_db.model.ids import Id
 
 
@@ -108,7 +108,7 @@ def union(*members: Validator) -> Validator:
     annotations = tuple(_required(member, "a union") for member in members)
     if not annotations:
         raise SchemaError("a union needs at least one member.")
-    annotation = Union[annotations]
+    annotation: Any = Union[annotations]  # noqa: UP007  # from a tuple
     try:
         msgspec.msgpack.Decoder(annotation)
     except TypeError:
@@ -141,7 +141,7 @@ def record(keys: Validator, values: Validator) -> Validator:
 
 def object(fields: Mapping[str, Validator]) -> Validator:
     """An object with exactly these fields."""
-    return Validator(type(Object)("Object", (Object,), _namespace(fields), kw_only=True))
+    return Validator(ObjectMeta("Object", (Object,), _namespace(fields), kw_only=True))
 
 
 def table(name: str, /, indexes: Mapping[str, Sequence[str]] | None = None, **fields: Validator) -> Any:
@@ -163,7 +163,7 @@ def _namespace(fields: Mapping[str, Validator]) -> dict[str, Any]:
             raise SchemaError(f"field {name!r}: expected a validator such as v.string(), got {validator!r}.")
         annotations[name] = validator.annotation
         if validator.is_optional:
-            annotations[name] = Union[validator.annotation, msgspec.UnsetType]
+            annotations[name] = Union[validator.annotation, msgspec.UnsetType]  # noqa: UP007  # `Id[…] |` may be text
             namespace[name] = msgspec.UNSET
     return namespace
 

@@ -1,0 +1,1 @@
+"""The notebook: live cells and live displays. The only place that knows Jupyter."""

@@ -1,0 +1,1 @@
+"""Descriptions of one read: an index, a range of it, an order. Pure."""

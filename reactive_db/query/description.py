@@ -85,9 +85,7 @@ def decode_cursor(print_: str, cursor: str) -> bytes:
     return key
 
 
-def _check_end(
-    place: str, given: tuple[str, ...], rest: tuple[str, ...], conditions: Mapping[str, Any]
-) -> None:
+def _check_end(place: str, given: tuple[str, ...], rest: tuple[str, ...], conditions: Mapping[str, Any]) -> None:
     """Nothing may be said about a field after the first gap or bound."""
     late = [name for name in rest if name in conditions]
     if late:

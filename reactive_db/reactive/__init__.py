@@ -1,0 +1,1 @@
+"""Reactivity: which live query a commit touches, and its run that follows."""

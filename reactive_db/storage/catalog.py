@@ -1,4 +1,4 @@
-"""Which tables the columns have, and under which name SQL sees each: what follows from the documents of `_tables`.
+"""Which tables the columns have and how SQL calls each: what follows from the documents of `_tables`.
 
 Pure: a catalog never changes; `after` gives the next one.
 """
@@ -72,7 +72,7 @@ class Catalog:
         return self if tables == self.tables == self.known else Catalog(tables, known, owners)
 
     def documents_read(self, names: Iterable[str]) -> set[str]:
-        """Of the tables that SQL calls `names`, physical or views, the ones with documents, and the history."""
+        """The document tables, and the history, among what SQL calls `names`, be it tables or views."""
         known = {"history": history.VIEW, history.VIEW: history.VIEW}
         for number, table in self.tables.items():
             known[f"t{number}"] = known[self.views[number].casefold()] = table.layout.name

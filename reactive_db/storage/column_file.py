@@ -1,7 +1,7 @@
 """The DuckDB database behind the columns: its settings, its one writer, its readers, its end.
 
-Knows nothing of tables or commits. One connection writes; every read gets a cursor and a read-only transaction of
-its own, so reads from many threads see one snapshot each and never wait for the writer.
+Knows nothing of tables or commits. One connection writes; every read gets a cursor and a read-only
+transaction of its own, so reads from many threads see one snapshot each and never wait for the writer.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from reactive_db.errors import (
 )
 from reactive_db.storage.column_types import quoted
 
-# Measured: small statements are fastest on few threads; below 256 MB a batch of updates checkpoints at every commit.
-# The storage version is the oldest DuckDB that can read the file.
+# Measured: small statements are fastest on few threads; below 256 MB a batch of updates checkpoints at every
+# commit. The storage version is the oldest DuckDB that can read the file.
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "threads": 2,
     "checkpoint_threshold": "256MB",
@@ -165,7 +165,7 @@ class ColumnFile:
         self._base.execute("SET TimeZone = 'UTC'")
         self._base.execute("SET enable_progress_bar = false")
         self._writer = self._base.cursor()
-        # Only here do names in a statement stand for Arrow tables; in a user's SQL they would be our variables.
+        # Only here may a name in a statement stand for an Arrow table; in a user's SQL it would find ours.
         self._writer.execute("SET python_enable_replacements = true")
         self._writer.execute("SET arrow_large_buffer_size = true")
 

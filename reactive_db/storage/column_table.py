@@ -1,9 +1,9 @@
-"""One document table as DuckDB has it: its columns, its row keys, its statements, and batches of documents for it.
+"""One document table as DuckDB has it: its columns, row keys and statements, and its documents as rows.
 
 Knows DuckDB's SQL but holds no connection; `columns.py` runs the statements.
 
-A row's key is the sixteen inner bytes of its document's id, as two integers: exactly one row per id, and cheap to
-find. (Comparing `_id` too would make every delete read the strings of the whole table, five times the cost.)
+A row's key is the sixteen inner bytes of its document's id, as two integers: exactly one row per id, and
+cheap to find. (Comparing `_id` would make a delete read the strings of the whole table, five times the cost.)
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow as pa
 from reactive_db.model.ids import ID_LENGTH
 from reactive_db.model.layout import TableLayout
 from reactive_db.storage.column_types import (
+    ID_COLUMN,
     arrow_array,
     arrow_type,
     column_form,
@@ -66,7 +67,7 @@ class ColumnTable:
     def create_sql(self) -> str:
         columns = zip(self.column_names, self._columns.values(), strict=True)
         typed = "".join(f"{quoted(name)} {sql_type(column)}, " for name, column in columns)
-        head = "_rid BIGINT, _rid_low BIGINT, _id VARCHAR, _creation_time DOUBLE"
+        head = f"_rid BIGINT, _rid_low BIGINT, {ID_COLUMN}, _creation_time DOUBLE"
         return f"CREATE TABLE {self.name} ({head}, {typed}_doc BLOB)"
 
     @cached_property

@@ -1,8 +1,8 @@
-"""How values become columns: for each `ColumnType` its SQL type, its Arrow type and the way from one to the other.
+"""How values become columns: for each `ColumnType` its SQL type, its Arrow type and the way between the two.
 
 A value reaches DuckDB as Arrow. Where Arrow and SQL have no type in common (dates and decimals travel as the
-strings they are stored as, `json` as text) the insert casts. A value that does not fit its column, left behind by
-an older schema, becomes NULL there; the stored document still has it.
+strings they are stored as, `json` as text) the insert casts. A value that does not fit its column, left
+behind by an older schema, becomes NULL there; the stored document still has it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from reactive_db.model.layout import ColumnType, Kind
 Convert = Callable[[Any], Any]
 
 JSON: Final = ColumnType("json")
+ID_COLUMN: Final = "_id VARCHAR USING COMPRESSION uncompressed"
+"""The column of ids. They are random: trying to compress them takes a quarter of the time of a big commit."""
 
 _SCALARS: Final[dict[Kind, tuple[str, pa.DataType]]] = {
     "string": ("VARCHAR", pa.string()),
@@ -39,7 +41,7 @@ _encode_json: Final = msgspec.json.Encoder().encode
 def column_form(column: ColumnType) -> ColumnType:
     """`column` as SQL can hold it: what has no SQL type of its own becomes `json`.
 
-    That is an object without fields, or with two fields that differ only by case: SQL would take them for one.
+    That is an object without fields, or with two that differ only by case, which SQL would take for one.
     """
     if column.kind in ("array", "record"):
         return JSON if column.item is None else ColumnType(column.kind, item=column_form(column.item))
@@ -127,7 +129,7 @@ def _converted(values: Sequence[Any], convert: Convert) -> list[Any]:
 
 
 def _careful_array(values: list[Any], type_: pa.DataType, convert: Convert | None) -> pa.Array:
-    """A column in which something is absent or does not fit: first without what is absent, then one by one."""
+    """A column where something is absent or does not fit: first without what is absent, then one by one."""
     present = [None if value is msgspec.UNSET else value for value in values]
     if convert is None:
         try:

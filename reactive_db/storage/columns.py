@@ -1,9 +1,9 @@
 """The columns: every document of the store in DuckDB, typed, for SQL, for history and for the next start.
 
-They follow the journal and never lead it: `apply` takes commits in timestamp order and stores how far it came in
-the same transaction, so a replay after a crash applies each commit exactly once. Physically there is, in schema
-`store`, a table per document table, `history` and `meta`; in schema `main` a view of each under the name that users
-know. What may not live here: when to apply, what to keep in memory, what a user may see.
+They follow the journal and never lead it: `apply` takes commits in timestamp order and stores how far it came
+in the same transaction, so a replay after a crash applies each commit exactly once. Physically there is, in
+schema `store`, a table per document table, `history` and `meta`; in schema `main` a view of each under the
+name that users know. What may not live here: when to apply, what to keep in memory, what a user may see.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import duckdb
 import msgspec
@@ -28,10 +28,10 @@ from reactive_db.storage.column_table import ColumnTable, row_keys
 from reactive_db.storage.column_types import quoted
 from reactive_db.storage.commit import Commit, DocumentWrite
 from reactive_db.storage.sql import check_reads_only, sql_error, table_names
+from reactive_db.storage.write_batch import WriteBatch
 
 _CHUNK_ROWS: Final = 20_000
-_CHUNK_BYTES: Final = 32 * 2**20
-"""How many documents are decoded at a time."""
+"""How many documents are read at a time."""
 
 _HISTORY_ROWS_KEPT: Final = 0.9
 """Of the most that may be: trimming to less than the limit keeps it from happening at every commit."""
@@ -128,8 +128,8 @@ class Columns:
     def tables_read(self, sql: str) -> set[str]:
         """The names of the document tables that a statement reads, `_history` if it reads that.
 
-        Never too few: of a statement with parameters, a table that only lends its name to a CTE may be among them,
-        and a statement that DuckDB cannot take apart reads every table.
+        Never too few: of a statement with parameters, a table that only lends its name to a CTE may be among
+        them, and a statement that DuckDB cannot take apart reads every table.
 
         Raises:
             SqlError: it cannot be parsed.
@@ -206,12 +206,12 @@ class Columns:
         pending = [commit for commit in commits if commit.ts > self._applied_ts]
         if not pending:
             return
-        catalog = self._catalog.after(write for commit in pending for write in commit.writes)
-        writes = [(commit, write) for commit in pending for write in commit.writes]
+        batch = WriteBatch(pending)
+        catalog = self._catalog.after(batch.writes)
         with self._file.transaction():
             self._change_tables(catalog)
-            self._write(catalog, writes)
-            history_rows = self._trim_history(len(writes))
+            self._write(catalog, batch)
+            history_rows = self._trim_history(len(batch))
             self._file.execute("UPDATE store.meta SET applied_ts = ?", [pending[-1].ts])
         self._catalog, self._history_rows, self._applied_ts = catalog, history_rows, pending[-1].ts
 
@@ -245,48 +245,38 @@ class Columns:
             for ids, documents in _documents(stored):
                 file.execute_with(after.insert_sql, after.rows(ids, documents, after.decode(documents)))
 
-    def _write(self, catalog: Catalog, writes: Sequence[tuple[Commit, DocumentWrite]]) -> None:
+    def _write(self, catalog: Catalog, batch: WriteBatch) -> None:
         """Move the typed tables to the last write of each document, and append every write to the history."""
-        last = {write.id: at for at, (_, write) in enumerate(writes)}
-        ids: dict[int, list[str]] = defaultdict(list)
-        for at in last.values():
-            ids[writes[at][1].table].append(writes[at][1].id)
-        for number in ids:
+        for number, ids in batch.ids().items():
             if number not in catalog.known:
                 raise StoreCorruptError(f"a commit writes to table number {number}, which nothing defines.")
             if number in catalog.tables:
-                self._file.execute_with(catalog.tables[number].delete_sql, row_keys(ids[number]))
-        for chunk in _chunks(writes):
-            self._write_chunk(catalog, chunk, last)
+                self._file.execute_with(catalog.tables[number].delete_sql, row_keys(ids))
+        for chunk in batch.chunks():
+            self._write_chunk(catalog, batch, chunk)
 
-    def _write_chunk(self, catalog: Catalog, chunk: Chunk, last: Mapping[str, int]) -> None:
-        documents: dict[int, list[int]] = defaultdict(list)
-        for place, (_, write) in enumerate(chunk.writes):
-            if write.document is not None:
-                documents[write.table].append(place)
-        json: list[bytes | None] = [None] * len(chunk.writes)
-        for number, places in documents.items():
+    def _write_chunk(self, catalog: Catalog, batch: WriteBatch, chunk: range) -> None:
+        places: dict[int, list[int]] = defaultdict(list)
+        for at in chunk:
+            if batch.writes[at].document is not None:
+                places[batch.writes[at].table].append(at)
+        json: dict[int, bytes] = {}
+        for number, ats in places.items():
             table = catalog.known[number]
-            decoded = table.decode([chunk.writes[place][1].document or b"" for place in places])
-            for place, text in zip(places, table.json(decoded), strict=True):
-                json[place] = text
+            decoded = table.decode([batch.writes[at].document or b"" for at in ats])
+            json.update(zip(ats, table.json(decoded), strict=True))
             if number in catalog.tables:
-                kept = [
-                    (write.id, write.document, row)
-                    for place, row in zip(places, decoded, strict=True)
-                    if last[(write := chunk.writes[place][1]).id] == chunk.begin + place
-                ]
-                if kept:
-                    self._file.execute_with(table.insert_sql, table.rows(*zip(*kept, strict=True)))
-        self._file.execute_with(
-            history.INSERT_SQL,
-            history.rows(
-                [
-                    (commit.ts, commit.time, catalog.known[write.table].layout.name, write.id, text)
-                    for (commit, write), text in zip(chunk.writes, json, strict=True)
-                ]
-            ),
-        )
+                self._insert(table, batch, dict(zip(ats, decoded, strict=True)))
+        self._file.execute_with(history.INSERT_SQL, _history_rows(catalog, batch, chunk, json))
+
+    def _insert(self, table: ColumnTable, batch: WriteBatch, decoded: Mapping[int, Any]) -> None:
+        """Insert the documents, given by their places in the batch, that no later write replaces."""
+        last = [at for at in decoded if batch.is_last(at)]
+        if last:
+            ids = [batch.writes[at].id for at in last]
+            documents = [batch.writes[at].document or b"" for at in last]
+            rows = table.rows(ids, documents, [decoded[at] for at in last])
+            self._file.execute_with(table.insert_sql, rows)
 
     def _trim_history(self, added: int) -> int:
         rows = self._history_rows + added
@@ -295,24 +285,6 @@ class Columns:
         self._file.execute(history.TRIM_SQL, [int(limits.HISTORY_ROWS_MAX * _HISTORY_ROWS_KEPT)])
         count: int = self._file.execute(history.COUNT_SQL)[0][0]
         return count
-
-
-class Chunk(NamedTuple):
-    """A stretch of the writes that are applied together, small enough to be decoded at once."""
-
-    begin: int
-    writes: Sequence[tuple[Commit, DocumentWrite]]
-
-
-def _chunks(writes: Sequence[tuple[Commit, DocumentWrite]]) -> Iterator[Chunk]:
-    begin = size = 0
-    for end, (_, write) in enumerate(writes):
-        size += len(write.document or b"")
-        if size > _CHUNK_BYTES or end - begin == _CHUNK_ROWS:
-            yield Chunk(begin, writes[begin:end])
-            begin, size = end, len(write.document or b"")
-    if begin < len(writes):
-        yield Chunk(begin, writes[begin:])
 
 
 def _fetch_documents(cursor: duckdb.DuckDBPyConnection, table: ColumnTable) -> list[pa.RecordBatch]:
@@ -326,6 +298,18 @@ def _documents(batches: list[pa.RecordBatch]) -> Iterator[tuple[list[str], list[
     while batches:
         ids, documents = batches.pop().columns
         yield ids.to_pylist(), documents.to_pylist()
+
+
+def _history_rows(catalog: Catalog, batch: WriteBatch, chunk: range, json: Mapping[int, bytes]) -> pa.Table:
+    commits, writes = batch.commits, batch.writes
+    names = {number: table.layout.name for number, table in catalog.known.items()}
+    return history.rows(
+        ts=[commits[at].ts for at in chunk],
+        times=[commits[at].time for at in chunk],
+        tables=[names[writes[at].table] for at in chunk],
+        ids=[writes[at].id for at in chunk],
+        documents=[json.get(at) for at in chunk],
+    )
 
 
 def _table_faults(table: ColumnTable, chunks: Iterable[tuple[list[str], list[bytes]]]) -> Iterator[str]:

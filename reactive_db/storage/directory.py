@@ -7,8 +7,8 @@
         lock              locked by the operating system while a process has the store open
         holder.json       which process that is; only ever read to name it
 
-Nothing here opens the journal or the columns. A directory that is not a store, or not one of ours to open, is left
-exactly as it was.
+Nothing here opens the journal or the columns. A directory that is not a store, or not one of ours to open, is
+left exactly as it was.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
@@ -111,7 +111,9 @@ def _check(path: Path, must_be_new: bool) -> None:
     if must_be_new:
         raise StoreError(f"{path} exists already. Choose a path where there is nothing yet.")
     if _FORMAT_FILE not in names:
-        raise NotAStoreError(f"{path} is a directory with something else in it, not a store. Choose another path.")
+        raise NotAStoreError(
+            f"{path} is a directory with something else in it, not a store. Choose another path."
+        )
     _check_format(path / _FORMAT_FILE)
 
 
@@ -136,7 +138,9 @@ def _locked(path: Path) -> filelock.BaseFileLock:
         if holder is not None and (holder.pid, holder.host) == (os.getpid(), socket.gethostname()):
             who = f"this very process ({holder.program})"
         message = f"the store {path} is open in {who}."
-        raise StoreLockedError(f"{message} Close it there (`db.close()`, or restart that kernel) and retry.") from None
+        raise StoreLockedError(
+            f"{message} Close it there (`db.close()`, or restart that kernel) and retry."
+        ) from None
     return lock
 
 
@@ -148,9 +152,11 @@ def _holder(path: Path) -> Holder | None:
 
 
 def _this_process() -> Holder:
-    since = datetime.fromtimestamp(SystemRuntime().now() / 1000, timezone.utc)
+    since = datetime.fromtimestamp(SystemRuntime().now() / 1000, UTC)
     notebook = os.environ.get("JPY_SESSION_NAME")
-    return Holder(os.getpid(), socket.gethostname(), Path(sys.argv[0] or sys.executable).name, since, notebook)
+    return Holder(
+        os.getpid(), socket.gethostname(), Path(sys.argv[0] or sys.executable).name, since, notebook
+    )
 
 
 def _write_durably(path: Path, content: bytes) -> None:

@@ -6,6 +6,9 @@ for it with `flush`, so SQL never sees less than its reader already knows.
 
 from __future__ import annotations
 
+# pyarrow imports pandas when it first makes an array, and pandas this, which cannot be imported any more once the
+# interpreter is ending; the last flush may come then.
+import concurrent.futures.thread  # noqa: F401
 import logging
 import threading
 from collections import deque

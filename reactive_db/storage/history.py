@@ -10,9 +10,11 @@ from typing import Final
 
 import pyarrow as pa
 
+from reactive_db.storage.column_types import ID_COLUMN
+
 VIEW: Final = "_history"
-CREATE_SQL: Final = """
-CREATE TABLE store.history (ts BIGINT, time TIMESTAMPTZ, "table" VARCHAR, _id VARCHAR, document JSON)
+CREATE_SQL: Final = f"""
+CREATE TABLE store.history (ts BIGINT, time TIMESTAMPTZ, "table" VARCHAR, {ID_COLUMN}, document JSON)
 """
 CREATE_VIEW_SQL: Final = f"CREATE VIEW main.{VIEW} AS SELECT * FROM store.history"
 COUNT_SQL: Final = "SELECT count(*) FROM store.history"
@@ -28,13 +30,16 @@ DELETE FROM store.history WHERE ts <= (SELECT ts FROM store.history ORDER BY ts 
 """
 """Forget the oldest commits, whole ones, so that at most as many rows as the parameter says are left."""
 
-Row = tuple[int, float, str, str, bytes | None]
-"""Timestamp, milliseconds since the epoch, name of the table, id, document as JSON or None."""
 
-
-def rows(writes: Sequence[Row]) -> pa.Table:
-    """Rows for `INSERT_SQL`."""
-    ts, times, tables, ids, documents = zip(*writes, strict=True)
+def rows(
+    *,
+    ts: Sequence[int],
+    times: Sequence[float],
+    tables: Sequence[str],
+    ids: Sequence[str],
+    documents: Sequence[bytes | None],
+) -> pa.Table:
+    """Rows for `INSERT_SQL`, one per write: times in ms since the epoch, documents as JSON or None."""
     return pa.table(
         {
             "ts": pa.array(ts, pa.int64()),

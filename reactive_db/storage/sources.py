@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
 from os import PathLike, fspath
 from pathlib import Path
@@ -26,9 +26,17 @@ class Source:
     Attributes:
         total: how many, None if only the end will tell.
         columns: their names, None if every row may have its own.
+        safe: those of the columns whose type leaves no value that a document could not hold.
     """
 
-    def __init__(self, batches: Iterable[Rows], total: int | None, columns: list[str] | None) -> None:
+    def __init__(
+        self,
+        batches: Iterable[Rows],
+        total: int | None,
+        columns: list[str] | None = None,
+        safe: frozenset[str] = frozenset(),
+    ) -> None:
+        self.safe = safe
         self.batches = batches
         self.total = total
         self.columns = columns
@@ -51,8 +59,8 @@ def open_source(source: Any) -> Source:
     if hasattr(source, "__arrow_c_stream__"):
         return _of_arrow(pa.table(source))
     if isinstance(source, Iterable):
-        total = len(source) if hasattr(source, "__len__") else None
-        return Source(_batched(source), total, None)
+        total = len(source) if isinstance(source, Sized) else None
+        return Source(_batched(source), total)
     raise DocumentError(
         f"cannot load from `{type(source).__name__}`. Pass a .parquet or .csv path, a data frame, an Arrow table, or "
         "an iterable of documents or dicts.",
@@ -84,7 +92,14 @@ def _of_arrow(table: pa.Table) -> Source:
             columns = [_values(column) for column in batch.columns]
             yield [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
-    return Source(batches(), table.num_rows, names)
+    # A 64-bit column holds 64 bits, and `_values` puts a zone on every timestamp; no row needs to be asked again.
+    safe = frozenset(field.name for field in table.schema if _is_safe(field.type))
+    return Source(batches(), table.num_rows, names, safe)
+
+
+def _is_safe(type_: pa.DataType) -> bool:
+    is_integer = pa.types.is_signed_integer(type_) or type_ in (pa.uint8(), pa.uint16(), pa.uint32())
+    return bool(is_integer or pa.types.is_timestamp(type_))
 
 
 def _values(column: pa.Array) -> list[Any]:

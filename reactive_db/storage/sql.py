@@ -44,7 +44,7 @@ def check_reads_only(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
 def table_names(cursor: duckdb.DuckDBPyConnection, sql: str) -> set[str] | None:
     """The base tables that a statement reads, seen through views, CTEs and subqueries.
 
-    With parameters, the names that it mentions instead: of tables, views and CTEs. None where DuckDB cannot say.
+    With parameters, the names that it mentions: of tables, views and CTEs. None where DuckDB cannot say.
 
     Raises:
         SqlError: it cannot be parsed, or refers to columns that do not exist.

@@ -43,7 +43,8 @@ class SqlResult:
 
     def df(self) -> pandas.DataFrame:
         """As a pandas DataFrame."""
-        return self._table.to_pandas()
+        frame: pandas.DataFrame = self._table.to_pandas()
+        return frame
 
     def pl(self) -> polars.DataFrame:
         """As a polars DataFrame."""

@@ -142,8 +142,8 @@ class Table:
         """How many documents a range has as of `ts`, without reading them."""
         ordered = self._index(index)
         with self._lock:
-            end = len(ordered.keys) if key_range.hi is None else ordered.keys.bisect_left(key_range.hi)
-            total = end - ordered.keys.bisect_left(key_range.lo)
+            end: int = len(ordered.keys) if key_range.hi is None else ordered.keys.bisect_left(key_range.hi)
+            total: int = end - ordered.keys.bisect_left(key_range.lo)
             hidden = sum(1 for key in ordered.spans if key_range.contains(key) and not ordered.holds(key, ts))
         return max(total - hidden, 0)
 
@@ -252,9 +252,7 @@ class Table:
         return index
 
 
-def _batch(
-    ordered: OrderedIndex, lo: bytes, hi: bytes | None, ts: int, descending: bool, size: int
-) -> list[bytes]:
+def _batch(ordered: OrderedIndex, lo: bytes, hi: bytes | None, ts: int, descending: bool, size: int) -> list[bytes]:
     """The next `size` keys of a range that hold at `ts`; the caller has the table's lock."""
     found: list[bytes] = []
     spans = ordered.spans

@@ -1,0 +1,1 @@
+"""Shipped tools for tests: conformance suites, consistency checks, deterministic scenarios."""

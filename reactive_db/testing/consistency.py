@@ -236,9 +236,7 @@ def _intermediate_reads(evidence: _Evidence, register: _Register) -> Iterator[An
         others = ((w, v) for v in reversed(read.values) if (w := register.writers.get(v, index)) != index)
         for writer, value in islice(others, 1):
             if value != last[writer]:
-                story = (
-                    f"{evidence.name(index)} {read}, but {evidence.name(writer)} went on to append {last[writer]!r}."
-                )
+                story = f"{evidence.name(index)} {read}, but then {evidence.name(writer)} appended {last[writer]!r}."
                 yield _fault("intermediate-read", story, writer, index)
 
 
@@ -252,22 +250,20 @@ def _lost_appends(evidence: _Evidence, register: _Register) -> Iterator[Anomaly]
 def _internal_faults(evidence: _Evidence) -> Iterator[Anomaly]:
     """Reads that contradict what the same transaction read or appended before."""
     for index, transaction in evidence.counted.items():
+        base: dict[str, Values] = {}
         own: dict[str, Values] = {}
-        known: dict[str, Values] = {}
         for operation in transaction.operations:
             name = operation.register
             if isinstance(operation, Append):
-                for values in (own, known) if name in known else (own,):
-                    values[name] = (*values.get(name, ()), operation.value)
-                continue
-            others = operation.values
-            while others and evidence.registers[name].writers.get(others[-1]) == index:
-                others = others[:-1]
-            expected = Read(name, known.get(name, others + own.get(name, ())))
-            if operation != expected:
-                story = f"{evidence.name(index)} {operation}; by what it had done before, it should {expected}."
-                yield _fault("internal", story, index)
-            known[name] = operation.values
+                own[name] = (*own.get(name, ()), operation.value)
+            else:
+                others = operation.values
+                while others and evidence.registers[name].writers.get(others[-1]) == index:
+                    others = others[:-1]
+                expected = Read(name, base.setdefault(name, others) + own.get(name, ()))
+                if operation != expected:
+                    story = f"{evidence.name(index)} {operation}; by what it had done before, it should {expected}."
+                    yield _fault("internal", story, index)
 
 
 # --- the graph --------------------------------------------------------------------------------------------------------
@@ -279,16 +275,12 @@ def _data_edges(evidence: _Evidence, register: _Register) -> Iterator[Edge]:
     counted, lost = evidence.counted, evidence.lost(register)
     for value in register.order:
         if (writer := register.writers.get(value, -1)) in counted:
-            appends.setdefault(value, writer)
+            appends[value] = writer
         reached.append(len(appends))
-    others = {v: w for v, w in register.writers.items() if w in counted and v not in appends and v not in lost}
-    unread = list(others.items())
     ordered = list(appends.items())
+    unread = [(v, w) for v, w in register.writers.items() if w in counted and v not in appends and v not in lost]
     for (before, source), (after, target) in pairwise(ordered):
         yield Edge(Kind.WW, source, target, name, after, (before,))
-    for before, source in ordered[-1:]:
-        for after, target in unread:
-            yield Edge(Kind.WW, source, target, name, after, (before,))
     for reader, read in register.reads:
         if register.is_version(read.values):
             count = reached[len(read.values)]
@@ -309,7 +301,7 @@ def _caller_edges(counted: Mapping[int, Transaction]) -> Iterator[Edge]:
 
 
 def _realtime_edges(counted: Mapping[int, Transaction]) -> Iterator[Edge]:
-    """Their transitive reduction: from those that had ended, and after which no other ran, to the one that begins."""
+    """Their transitive reduction: at most as many for each transaction as there were callers at once."""
     began = [(transaction.started, False, index) for index, transaction in counted.items()]
     ended = [(t.ended, True, index) for index, t in counted.items() if t.outcome is Outcome.COMMITTED]
     frontier: set[int] = set()
@@ -426,9 +418,6 @@ def _components(successors: Mapping[int, Sequence[int]]) -> list[set[int]]:
                 if path:
                     low[path[-1][0]] = min(low[path[-1][0]], low[node])
     return [component for component in components if len(component) > 1]
-
-
-# --- the story of a cycle ---------------------------------------------------------------------------------------------
 
 
 def _classify(cycle: Sequence[Edge]) -> tuple[str, str]:

@@ -9,10 +9,13 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 Random = random.Random
 """A generator of random numbers."""
+
+
+_POOL_BYTES: Final = 1_024
 
 
 class Timer(Protocol):
@@ -46,6 +49,8 @@ class SystemRuntime:
 
     def __init__(self) -> None:
         self._entropy = random.SystemRandom()
+        self._pool = b""
+        self._lock = threading.Lock()
 
     def now(self) -> float:
         return time.time() * 1000.0
@@ -54,7 +59,12 @@ class SystemRuntime:
         return time.monotonic()
 
     def random_bytes(self, n: int) -> bytes:
-        return self._entropy.randbytes(n)
+        # A system call for every new id would cost more than the rest of it.
+        with self._lock:
+            if len(self._pool) < n:
+                self._pool += self._entropy.randbytes(max(n, _POOL_BYTES))
+            taken, self._pool = self._pool[:n], self._pool[n:]
+            return taken
 
     def random(self) -> Random:
         return Random(self._entropy.getrandbits(64))

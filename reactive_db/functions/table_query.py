@@ -78,11 +78,11 @@ class TableQuery(Generic[D]):
 
     def collect(self) -> list[D]:
         """Every document."""
-        return list(self)
+        return self._take(None)
 
     def take(self, n: int) -> list[D]:
         """The first `n` documents."""
-        return list(islice(self, n))
+        return self._take(n)
 
     def first(self) -> D | None:
         """The first document, None if there is none."""
@@ -131,6 +131,11 @@ class TableQuery(Generic[D]):
             last = b""  # the end of the range, wherever that will be
         self._transaction.end_page(cast(bytes, last))
         return Page(items, encode_cursor(print_, cast(bytes, last)), is_done=not last)
+
+    def _take(self, n: int | None) -> list[D]:
+        if self._predicates:
+            return list(islice(self, n))
+        return cast("list[D]", self._scan(self._key_range()).take(n))
 
     def _key_range(self) -> KeyRange:
         return self._description.key_range(self._table.schema)

@@ -86,6 +86,8 @@ class Document(msgspec.Struct, metaclass=DocumentMeta, kw_only=True):
 
     __table__: ClassVar[str]
     __indexes__: ClassVar[dict[str, tuple[str, ...]]]
+    __is_shareable__: ClassVar[bool] = False
+    # No field can be changed in place; known once a store has looked at the class.
 
     id: Id[Self] = msgspec.field(name="_id", default=cast(Any, None))
     creation_time: float = msgspec.field(name="_creationTime", default=cast(Any, None))

@@ -42,6 +42,8 @@ class Id(str, Generic[D]):
     if not TYPE_CHECKING:
         # A name stays a name until a value has to be checked, so it may be declared later or in another cell.
         def __class_getitem__(cls, target: object) -> GenericAlias:
+            # msgspec puts an annotation together again as `Id[(target,)]`.
+            target = target[0] if isinstance(target, tuple) else target
             return GenericAlias(cls, (Named(target) if isinstance(target, str) else target,))
 
 

@@ -74,6 +74,7 @@ class TableSchema:
         for name, fields in document.__indexes__.items():
             self.indexes[name] = Index(name, fields, self.layout.columns)
         self.is_shareable = all(column.kind in _SHARED for column in self.layout.columns.values())
+        document.__is_shareable__ = self.is_shareable
         self.decode: Final[Callable[[bytes], Document]] = decoder(document).decode
         self._converter = converter
         self._checked = [name for name, column in self.layout.columns.items() if column.kind not in _UNCHECKED]

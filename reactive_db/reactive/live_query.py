@@ -7,10 +7,13 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from reactive_db.engine.read_set import ReadSet
 from reactive_db.model.documents import Document
+from reactive_db.model.ids import Id
+
+_ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes, Id})
 
 Key = tuple[str, bytes]
 """A query's name (or an SQL text) and its encoded arguments."""
@@ -82,13 +85,18 @@ class LiveQuery:
 
 def isolated(value: Any) -> Any:
     """`value`, safe to hand out: what its receiver changes in it changes nothing here."""
+    if _is_frozen(value):
+        return value
     if isinstance(value, list):
-        return [isolated(item) for item in value]
+        return [item if _is_frozen(item) else isolated(item) for item in value]
     if isinstance(value, dict):
         return {key: isolated(item) for key, item in value.items()}
-    if value is None or isinstance(value, str | int | float | bytes | Document):
-        return value
     return copy.deepcopy(value)
+
+
+def _is_frozen(value: Any) -> bool:
+    """Whether nothing in `value` can be changed, as far as that is cheap to know."""
+    return type(value) in _ATOMS or (isinstance(value, Document) and value.__is_shareable__)
 
 
 def _is_equal(one: Any, other: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from itertools import takewhile
 
 from reactive_db import limits
 from reactive_db.engine.read_set import Space
@@ -87,7 +88,7 @@ class QueryCache:
             query.outcome = outcome
             query.runs += 1
             self._register(query, outcome)
-            missed = (commit for commit in reversed(self._recent) if commit.ts > outcome.ts)
+            missed = takewhile(lambda commit: commit.ts > outcome.ts, reversed(self._recent))
             query.is_stale = any(overlap(commit, outcome.reads) is not None for commit in missed)
             if query.is_stale and query.key in self.watched:
                 self.stale[query.key] = query

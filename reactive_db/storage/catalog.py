@@ -73,10 +73,12 @@ class Catalog:
 
     def documents_read(self, names: Iterable[str]) -> set[str]:
         """The document tables, and the history, among what SQL calls `names`, be it tables or views."""
-        known = {"history": history.VIEW, history.VIEW: history.VIEW}
+        asked = {name.casefold() for name in names}
+        found = {history.VIEW} if asked & {history.TABLE, history.VIEW} else set()
         for number, table in self.tables.items():
-            known[f"t{number}"] = known[self.views[number].casefold()] = table.layout.name
-        return {known[name.casefold()] for name in names if name.casefold() in known}
+            if asked & {f"t{number}", self.views[number].casefold()}:
+                found.add(table.layout.name)
+        return found
 
 
 def _views(tables: Mapping[int, ColumnTable]) -> dict[int, str]:

@@ -21,6 +21,7 @@ from reactive_db.model.ids import ID_LENGTH
 from reactive_db.model.layout import TableLayout
 from reactive_db.storage.column_types import (
     ID_COLUMN,
+    WHOLE_DOCUMENT,
     arrow_array,
     arrow_type,
     column_form,
@@ -68,7 +69,7 @@ class ColumnTable:
         columns = zip(self.column_names, self._columns.values(), strict=True)
         typed = "".join(f"{quoted(name)} {sql_type(column)}, " for name, column in columns)
         head = f"_rid BIGINT, _rid_low BIGINT, {ID_COLUMN}, _creation_time DOUBLE"
-        return f"CREATE TABLE {self.name} ({head}, {typed}_doc BLOB)"
+        return f"CREATE TABLE {self.name} ({head}, {typed}_doc BLOB {WHOLE_DOCUMENT})"
 
     @cached_property
     def drop_sql(self) -> str:

@@ -85,9 +85,11 @@ class Columns:
         Raises:
             StoreFullError: no room on the disk; none of them was applied.
             StoreError: DuckDB failed; none of them was applied.
+            StoreClosedError: the columns are closed.
             StoreCorruptError: a commit writes to a table that nothing defines.
         """
         with self._lock:
+            self._check_open()
             try:
                 self._apply_or_reopen(commits)
             except duckdb.Error as error:
@@ -132,9 +134,10 @@ class Columns:
         them, and a statement that DuckDB cannot take apart reads every table.
 
         Raises:
-            SqlError: it cannot be parsed.
+            SqlError: it cannot be parsed, or does not only read.
         """
         with self._file.reading() as cursor:
+            check_reads_only(cursor, sql)
             names = table_names(cursor, sql)
         catalog = self._catalog
         return catalog.documents_read(catalog.views.values() if names is None else names)
@@ -166,6 +169,10 @@ class Columns:
         """Interrupt what is running, wait for it, and close the file; safe to call again."""
         with self._lock:
             self._file.close()
+
+    def _check_open(self) -> None:
+        if self._file.is_closed:
+            raise StoreClosedError("the store is closed; connect again.")
 
     def _start(self) -> None:
         """Read how far the columns came and which tables they have; make them when they are new."""

@@ -10,11 +10,13 @@ from typing import Final
 
 import pyarrow as pa
 
-from reactive_db.storage.column_types import ID_COLUMN
+from reactive_db.storage.column_types import ID_COLUMN, WHOLE_DOCUMENT
 
+TABLE: Final = "history"
 VIEW: Final = "_history"
 CREATE_SQL: Final = f"""
-CREATE TABLE store.history (ts BIGINT, time TIMESTAMPTZ, "table" VARCHAR, {ID_COLUMN}, document JSON)
+CREATE TABLE store.history
+(ts BIGINT, time TIMESTAMPTZ, "table" VARCHAR, {ID_COLUMN}, document JSON {WHOLE_DOCUMENT})
 """
 CREATE_VIEW_SQL: Final = f"CREATE VIEW main.{VIEW} AS SELECT * FROM store.history"
 COUNT_SQL: Final = "SELECT count(*) FROM store.history"

@@ -14,10 +14,11 @@ import duckdb
 
 from reactive_db.errors import SqlError
 
-_READS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-_EXPLAIN: Final = re.compile(r"\s*EXPLAIN\s+(?:ANALYZE\b|\([^)]*\))?", re.IGNORECASE)
-# DuckDB rewrites a PIVOT without `IN` into several statements of one type, and so COPY of one.
+_EXPLAIN: Final = re.compile(r"\s*EXPLAIN\b\s*(?:ANALYZE\b|\((?:FORMAT|ANALYZE)[^)]*\))?", re.IGNORECASE)
+# To DuckDB a PIVOT without `IN` is several statements in one, but so is a COPY of such a PIVOT.
 _PIVOT: Final = re.compile(r"\s*(?:PIVOT|WITH|FROM|SELECT)\b", re.IGNORECASE)
+_READ_BY_NAME: Final = ("query", "query_table")
+"""Functions that read a table whose name is a value."""
 
 
 def check_reads_only(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -42,23 +43,15 @@ def check_reads_only(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def table_names(cursor: duckdb.DuckDBPyConnection, sql: str) -> set[str] | None:
-    """The base tables that a statement reads, seen through views, CTEs and subqueries.
+    """The tables that a statement reads, by their names in the catalog, seen through views and subqueries.
 
-    With parameters, the names that it mentions: of tables, views and CTEs. None where DuckDB cannot say.
-
-    Raises:
-        SqlError: it cannot be parsed, or refers to columns that do not exist.
+    Where DuckDB cannot bind the statement as it is (above all when it has parameters), every name that it mentions
+    as a table instead, be it of a table, a view or a CTE. None where nothing is known.
     """
     try:
         return cursor.get_table_names(sql)
-    except duckdb.InvalidInputException:
-        return None
-    except duckdb.BinderException as error:
-        if "parameter" not in str(error):
-            raise sql_error(error) from error
+    except duckdb.Error:
         return _mentioned_names(cursor, sql)
-    except duckdb.Error as error:
-        raise sql_error(error) from error
 
 
 def sql_error(error: duckdb.Error) -> SqlError:
@@ -80,14 +73,16 @@ def _is_pivot(kind: duckdb.StatementType, sql: str) -> bool:
 def _mentioned_names(cursor: duckdb.DuckDBPyConnection, sql: str) -> set[str] | None:
     serialized = cursor.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0]
     tree = json.loads(serialized)
-    return None if tree["error"] else set(_base_tables(tree))
+    nodes = list(_nodes(tree))
+    if tree["error"] or any(node.get("function_name") in _READ_BY_NAME for node in nodes):
+        return None
+    return {node["table_name"] for node in nodes if node.get("type") == "BASE_TABLE"}
 
 
-def _base_tables(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if node.get("type") == "BASE_TABLE":
-            yield node["table_name"]
-        node = list(node.values())
-    if isinstance(node, list):
-        for child in node:
-            yield from _base_tables(child)
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for child in tree:
+            yield from _nodes(child)

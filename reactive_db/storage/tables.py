@@ -123,12 +123,19 @@ class Table:
         """
         ordered = self._index(index)
         lo, hi, size = key_range.lo, key_range.hi, _SCAN_FIRST
+        versions = self._versions
         while True:
             with self._lock:
                 keys = _batch(ordered, lo, hi, ts, descending, size)
             for key in keys:
-                document = self.get(key_id(key), ts)
-                assert document is not None, f"index {index!r} of table {self.schema.name!r} has a key without document"
+                # What `get` does, without its calls: a live query of 20 rows spends a third of its time here.
+                version: Version | None = versions.get(key_id(key))
+                while version is not None and version.ts > ts:
+                    version = version.previous
+                assert version is not None, f"index {index!r} of table {self.schema.name!r} has a key without document"
+                value = version.value
+                document = self._document(version) if isinstance(value, bytes) else value
+                assert document is not None
                 yield key, document
             if len(keys) < size:
                 return

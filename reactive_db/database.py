@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar, overload
@@ -26,13 +25,11 @@ from reactive_db.model.keys import EVERYTHING
 from reactive_db.reactive.live_query import Compute, Key, Outcome
 from reactive_db.reactive.scheduler import Scheduler
 from reactive_db.runtime import Runtime, SystemRuntime
+from reactive_db.storage.columns import Parameters
 from reactive_db.storage.sql_result import SqlResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-Parameters = Sequence[Any] | Mapping[str, Any] | None
-"""Of an SQL statement: for `?` in order, or for `$name` by name."""
 
 _SQL: Final = "sql"
 _MEMORY: Final = ""
@@ -206,16 +203,14 @@ class Database:
 
     def _sql_key(self, statement: str, parameters: Parameters = None) -> tuple[Key, Compute]:
         self._store.catalog.define_mentioned(statement)
-        columns, catalog = self._store.columns, self._store.catalog
-        names = columns.tables_read(statement)
-        numbers = [number for name in names if (number := catalog.number(name)) is not None]
+        numbers = self._store.tables_read(statement)
 
         def compute(ts: int, page_end: bytes | None) -> Outcome:
             reads = ReadSet()
             for number in numbers:
                 reads.add_range((number, BY_ID), EVERYTHING)
             try:
-                table, _ = columns.query(statement, parameters)
+                table, _ = self._store.columns.query(statement, parameters)
                 return Outcome(ts, reads, SqlResult(table, ts))
             except Exception as error:
                 return Outcome(ts, reads, error=error)

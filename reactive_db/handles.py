@@ -168,12 +168,12 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
         return tell
 
     def _read(self, name: str | None) -> Any:
+        if name == "value" and (reader := reading.get()) is not None:
+            reader(self)  # first, so that it hears of every change after what is returned here
         shown = self._shown
         if name == "ts":
             # A value that no commit touched is right at every later timestamp too.
             return max(shown.ts, self._scheduler.ts) if self._query is not None and self._held is None else shown.ts
-        if name == "value" and (reader := reading.get()) is not None:
-            reader(self)
         return getattr(shown, str(name))
 
     def __repr__(self) -> str:

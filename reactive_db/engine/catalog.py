@@ -85,12 +85,14 @@ class Catalog:
             )
         return self.table(document)
 
-    def define_mentioned(self, statement: str) -> None:
-        """Define the tables that an SQL statement seems to name, declared here but never used yet."""
+    def define_mentioned(self, statement: str) -> bool:
+        """Define the tables that an SQL statement seems to name, declared here but new to the store; whether any."""
+        before = len(self._definitions)
         for document in declared_documents():
             name = table_of(document)
             if name in statement and name != "_tables":
                 self.table(document)
+        return len(self._definitions) > before
 
     def _load_definitions(self) -> None:
         schema = TableSchema(TableDefinition, TABLES_NUMBER, self.converter)

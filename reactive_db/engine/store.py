@@ -15,14 +15,26 @@ from reactive_db.engine.catalog import Catalog
 from reactive_db.engine.committer import Committer
 from reactive_db.engine.snapshots import Snapshots
 from reactive_db.engine.transaction import Transaction
-from reactive_db.errors import StoreClosedError, StoreForkedError
+from reactive_db.errors import SqlError, StoreClosedError, StoreForkedError
 from reactive_db.limits import Limits
 from reactive_db.runtime import Runtime
-from reactive_db.storage.columns import Columns
+from reactive_db.storage.columns import Columns, Parameters
 from reactive_db.storage.commit import Commit, join_parts
 from reactive_db.storage.directory import StoreDirectory
 from reactive_db.storage.flusher import Flusher
 from reactive_db.storage.journal import Journal, MemoryJournal, SqliteJournal
+from reactive_db.storage.sql_result import SqlResult
+
+class ColumnsAhead(BaseException):
+    """SQL inside a function whose snapshot the columns have left; it must run again, with the columns held still.
+
+    No `Exception`, because a function must not catch it.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.source = source
+
 
 _RECOVERY_COMMITS = 5_000
 """How many commits recovery applies at a time."""
@@ -106,6 +118,39 @@ class Store:
         """A transaction that only reads, at a snapshot the caller holds open."""
         self.check_open()
         return Transaction(ts, self.runtime, self.limits, is_read_only=True, source=source)
+
+    def sql(self, transaction: Transaction, statement: str, parameters: Parameters) -> SqlResult:
+        """The result of a SELECT at the snapshot of `transaction`, which is taken to read whole tables.
+
+        Raises:
+            SqlError: the statement is wrong or would write, or the transaction has written already.
+            ColumnsAhead: see there.
+        """
+        if transaction.writes:
+            raise SqlError(
+                f"{transaction.source!r} asked SQL after it wrote; SQL sees only what is committed. Ask before writing."
+            )
+        if self.catalog.define_mentioned(statement):
+            raise ColumnsAhead(transaction.source)
+        self.committer.wait_published(transaction.begin_ts)
+        # Who holds the Committer's turn must not wait for the flusher's: whoever has that may want to commit.
+        if not self.flusher.turn.acquire(blocking=not transaction.is_in_turn):
+            raise ColumnsAhead(transaction.source)
+        try:
+            self.flusher.flush(through=transaction.begin_ts)
+            if self.columns.applied_ts != transaction.begin_ts:
+                raise ColumnsAhead(transaction.source)
+            table, ts = self.columns.query(statement, parameters)
+        finally:
+            self.flusher.turn.release()
+        for number in self.tables_read(statement):
+            transaction.add_table_read(number)
+        return SqlResult(table, ts)
+
+    def tables_read(self, statement: str) -> list[int]:
+        """The numbers of the document tables that an SQL statement reads."""
+        numbers = map(self.catalog.number, self.columns.tables_read(statement))
+        return [number for number in numbers if number is not None]
 
     def backup(self, path: Path) -> None:
         """Write a consistent copy to the new directory `path`, while the store is in use."""

@@ -9,12 +9,12 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from reactive_db.engine.read_set import ReadSet, Space
+from reactive_db.engine.read_set import BY_ID, ReadSet, Space
 from reactive_db.errors import DocumentNotFoundError, LimitError, QueryError, ReadOnlyError
 from reactive_db.limits import Limits
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import RANDOM_BYTES, Id, new_id
-from reactive_db.model.keys import KeyRange
+from reactive_db.model.keys import EVERYTHING, KeyRange
 from reactive_db.runtime import Random, Runtime
 from reactive_db.storage.tables import Table, Write
 
@@ -34,6 +34,8 @@ class Transaction:
         self.now = runtime.now()
         self.source = source
         self.is_read_only = is_read_only
+        self.is_in_turn = False
+        """It runs while its thread holds the Committer's turn."""
         self.is_volatile = False
         """It asked for time or randomness."""
         self.page_end: bytes | None = None
@@ -143,8 +145,15 @@ class Transaction:
             if covered is not None:
                 self._reads.add_range(scan.space, covered)
         self._scans = [scan for scan in self._scans if not scan.is_done]
-        self._reads.check_size(self._limits.key_ranges_max)
         return self._reads
+
+    def check_reads(self) -> None:
+        """Raises LimitError if too many key ranges were read."""
+        self.read_set.check_size(self._limits.key_ranges_max)
+
+    def add_table_read(self, number: int) -> None:
+        """Take note that a table was read as a whole, by SQL."""
+        self._reads.add_range((number, BY_ID), EVERYTHING)
 
     @property
     def writes(self) -> dict[int, list[Write]]:

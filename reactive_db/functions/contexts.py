@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
-from reactive_db.engine.catalog import Catalog
+from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Transaction
 from reactive_db.errors import DocumentError, IdError
 from reactive_db.functions.table_query import TableQuery
@@ -19,6 +19,8 @@ from reactive_db.model.ids import Id, table_number
 from reactive_db.model.values import MISSING
 from reactive_db.query.description import Description
 from reactive_db.runtime import Random
+from reactive_db.storage.columns import Parameters
+from reactive_db.storage.sql_result import SqlResult
 from reactive_db.storage.tables import Table
 
 D = TypeVar("D", bound=Document)
@@ -30,10 +32,11 @@ R_co = TypeVar("R_co", covariant=True)
 class DatabaseReader:
     """Reads at the snapshot of one function run."""
 
-    __slots__ = ("_catalog", "_transaction")
+    __slots__ = ("_catalog", "_store", "_transaction")
 
-    def __init__(self, catalog: Catalog, transaction: Transaction) -> None:
-        self._catalog = catalog
+    def __init__(self, store: Store, transaction: Transaction) -> None:
+        self._store = store
+        self._catalog = store.catalog
         self._transaction = transaction
 
     def get(self, id: Id[D]) -> D | None:
@@ -43,6 +46,14 @@ class DatabaseReader:
             IdError: it is no id of this store.
         """
         return cast("D | None", self._transaction.get(self._catalog.table_of_id(id), id))
+
+    def sql(self, statement: str, parameters: Parameters = None) -> SqlResult:
+        """The result of a SELECT at this snapshot; every table it reads counts as read whole.
+
+        Raises:
+            SqlError: the statement is wrong or would write, or this mutation has written already.
+        """
+        return self._store.sql(self._transaction, statement, parameters)
 
     def query(self, document: type[D]) -> TableQuery[D]:
         """A read of a table, all of it in order of creation until it is refined."""

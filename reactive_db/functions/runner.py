@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from reactive_db.engine.store import Store
+from reactive_db.engine.store import ColumnsAhead, Store
 from reactive_db.engine.transaction import Transaction
 from reactive_db.errors import FunctionError, FunctionTimeoutError
 from reactive_db.functions.contexts import ActionCtx, DatabaseReader, DatabaseWriter, MutationCtx, QueryCtx
@@ -77,10 +77,11 @@ class Runner:
             transaction.page_end = page_end
             value, error = None, None
             try:
-                ctx = QueryCtx(DatabaseReader(self._store.catalog, transaction), transaction)
+                ctx = QueryCtx(DatabaseReader(self._store, transaction), transaction)
                 value = self._call(function, ctx, fields)
+                transaction.check_reads()
             except Exception as raised:
-                error = raised
+                value, error = None, raised
             return Outcome(ts, transaction.read_set, value, error, transaction.page_end, transaction.is_volatile)
 
         return compute
@@ -107,24 +108,29 @@ class Runner:
         committer = self._store.committer
         run = _Run()
 
-        def attempt() -> Transaction:
+        def attempt(is_in_turn: bool = True) -> Transaction:
             transaction = self._store.begin(function.name)
+            transaction.is_in_turn = is_in_turn
             run.value, run.error = None, None
             try:
-                ctx = MutationCtx(DatabaseWriter(self._store.catalog, transaction), transaction)
+                ctx = MutationCtx(DatabaseWriter(self._store, transaction), transaction)
                 run.value = self._call(function, ctx, fields)
-                transaction.read_set  # noqa: B018  # raises when it is too large, before anything is committed
+                transaction.check_reads()
+            except ColumnsAhead:
+                committer.abandon(transaction)
+                raise
             except BaseException as raised:
                 # Nothing of a failed run is written; what it saw still has to be true when the error is shown.
                 run.error = raised
                 transaction.rollback(0)
             return transaction
 
-        transaction = attempt()
-        if run.error is None:
-            committer.commit(transaction, attempt)
-        else:
-            committer.abandon(transaction)
+        try:
+            committer.commit(attempt(is_in_turn=False), attempt)
+        except ColumnsAhead:
+            # It asks SQL: as long as the columns are held still, they are where its snapshot is.
+            with self._store.flusher.turn:
+                committer.commit(attempt(is_in_turn=False), attempt)
         if run.error is not None:
             raise run.error
         self._scheduler.advance()

@@ -80,6 +80,7 @@ class TimeLimit:
         for thread, deadline in list(self._deadlines.items()):
             if now > deadline:
                 with self._lock:
-                    if thread in self._deadlines and thread not in self._overdue:
+                    # Again at every tick, in case the function caught the last one.
+                    if thread in self._deadlines:
                         self._overdue.add(thread)
                         _raise_in(ctypes.c_ulong(thread), ctypes.py_object(FunctionTimeoutError))

@@ -17,11 +17,13 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from reactive_db import limits
 from reactive_db.engine.snapshots import Snapshots
+from reactive_db.engine.store import ColumnsAhead
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import LimitError
 from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, Watcher, isolated
@@ -102,7 +104,7 @@ class Scheduler:
         if self._gone:
             self._sweep()
         target = self._snapshots.published
-        if self.ts < target:
+        if self.ts < target or self.cache.stale:
             # Taken even if nothing is stale: another thread may be running what this thread's commit made stale.
             with self._turn:
                 if self.cache.stale:
@@ -146,42 +148,52 @@ class Scheduler:
                 self._teller.release()
 
     def _run_now(self, query: LiveQuery) -> Outcome:
-        ts = self._snapshots.begin_published()
         try:
-            outcome = query.run(ts, None)
-            self.cache.settle(query, outcome)
-        finally:
-            self._snapshots.end(ts)
+            with self._snapshot(query.reads_columns) as ts:
+                outcome = query.run(ts, None)
+                self.cache.settle(query, outcome)
+        except ColumnsAhead:
+            query.reads_columns = True
+            return self._run_now(query)
         return outcome
+
+    @contextmanager
+    def _snapshot(self, with_columns: bool) -> Iterator[int]:
+        """Hold the newest published snapshot open, with the columns at exactly its timestamp if they will be read."""
+        # The flusher's turn comes first: the columns then never move beyond the snapshot.
+        with self._flusher.turn if with_columns else nullcontext():
+            ts = self._snapshots.begin_published()
+            try:
+                if with_columns:
+                    self._flusher.flush(through=ts)
+                yield ts
+            finally:
+                self._snapshots.end(ts)
 
     def _step(self) -> None:
         """Run what is stale at one timestamp and set what its watchers show; the caller has the turn."""
         batch = self.cache.take_stale()
-        if any(query.reads_columns for query in batch):
-            # Held first: the columns can then be brought to exactly the snapshot, never beyond it.
-            with self._flusher.turn:
-                ts = self._snapshots.begin_published()
-                self._flusher.flush(through=ts)
+        try:
+            with self._snapshot(any(query.reads_columns for query in batch)) as ts:
                 self._run_batch(batch, ts)
-        else:
-            self._run_batch(batch, self._snapshots.begin_published())
+        except ColumnsAhead as ahead:
+            # A function turned out to ask SQL, and the columns had left its snapshot: all of the batch runs once more.
+            next(query for query in batch if query.key[0] == ahead.source).reads_columns = True
+            self.cache.put_back(batch)
+            self._step()
+        finally:
+            self.cache.put_back(batch)
 
     def _run_batch(self, batch: list[LiveQuery], ts: int) -> None:
-        changed: list[tuple[LiveQuery, Outcome]] = []
-        try:
-            for query in batch:
-                with query.lock:
-                    before = query.outcome
-                    outcome = query.run(ts, None if before is None else before.page_end)
-                    if before is not None and outcome.shows_same_as(before):
-                        outcome = before.at(outcome)
-                    else:
-                        changed.append((query, outcome))
-                    self.cache.settle(query, outcome)
-        finally:
-            self._snapshots.end(ts)
-            self.cache.put_back(batch)
-        for query, outcome in changed:
+        """Run all of `batch`, then show all that changed: watchers never see one half of a commit."""
+        outcomes = [query.run(ts, None if query.outcome is None else query.outcome.page_end) for query in batch]
+        for query, outcome in zip(batch, outcomes, strict=True):
+            with query.lock:
+                before = query.outcome
+                is_silent = before is not None and outcome.shows_same_as(before)
+                self.cache.settle(query, before.at(outcome) if before is not None and is_silent else outcome)
+            if is_silent:
+                continue
             for watcher in query.living_watchers():
                 tell = watcher.show(outcome)
                 if tell is not None:

@@ -44,14 +44,15 @@ class ColumnFile:
     `execute`, `execute_with` and `transaction` are for one thread at a time, everything else for any thread.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        """Open the file, creating it when there is none.
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+        """Open the file, creating it when there is none, unless `read_only`.
 
         Raises:
             StoreCorruptError: the file is no DuckDB database, or damaged.
             StoreLockedError: another process has it open.
         """
         self._path = path
+        self.is_read_only = read_only
         self._changed = threading.Condition()
         self._readers: set[duckdb.DuckDBPyConnection] = set()
         self._is_closed = self._is_reopening = False
@@ -161,7 +162,7 @@ class ColumnFile:
             self._disconnect()
 
     def _open(self) -> None:
-        self._base = _connect(self._path)
+        self._base = _connect(self._path, self.is_read_only)
         self._base.execute("SET TimeZone = 'UTC'")
         self._base.execute("SET enable_progress_bar = false")
         self._writer = self._base.cursor()
@@ -185,18 +186,16 @@ class ColumnFile:
 
 def store_error(error: duckdb.Error, path: Path | None) -> StoreError:
     """What a failure of DuckDB outside a user's statement means for the store."""
-    if "No space left" in str(error) or isinstance(error, duckdb.OutOfMemoryException):
-        return StoreFullError(
-            f"no room for the columns {path}: {error}. The journal has every commit; make room."
-        )
+    if "No space left on device" in str(error):
+        return StoreFullError(f"no room for the columns {path}: {error}. The journal has every commit; make room.")
     return StoreError(f"the columns {path} failed: {error}. The journal has every commit; connect again.")
 
 
-def _connect(path: Path | None) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path | None, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(":memory:" if path is None else str(path), config=_CONFIG)
+        return duckdb.connect(":memory:" if path is None else str(path), read_only=read_only, config=_CONFIG)
     except duckdb.Error as error:
-        if "lock" in str(error):
+        if "Could not set lock" in str(error):
             raise StoreLockedError(f"another process has the columns {path} open: {error}.") from error
         message = f"the columns {path} cannot be opened: {error}. Restore a backup."
         raise StoreCorruptError(message) from error

@@ -109,9 +109,7 @@ def quoted(name: str) -> str:
 
 
 def _object_converter(fields: dict[str, ColumnType]) -> Convert | None:
-    converters = {
-        name: convert for name, field in fields.items() if (convert := converter(field)) is not None
-    }
+    converters = {name: convert for name, field in fields.items() if (convert := converter(field)) is not None}
     if not converters:
         return None
 

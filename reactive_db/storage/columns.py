@@ -22,7 +22,7 @@ from reactive_db import limits
 from reactive_db.errors import SqlError, StoreClosedError, StoreCorruptError
 from reactive_db.model.schema import TABLES_NUMBER
 from reactive_db.storage import history
-from reactive_db.storage.catalog import Catalog
+from reactive_db.storage.column_catalog import ColumnCatalog
 from reactive_db.storage.column_file import ColumnFile, store_error
 from reactive_db.storage.column_table import ColumnTable, row_keys
 from reactive_db.storage.column_types import quoted
@@ -41,6 +41,7 @@ _META_TABLE: Final = "FROM duckdb_tables() WHERE schema_name = 'store' AND table
 _FATAL: Final = (duckdb.FatalException, duckdb.InternalException)
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
+"""Of an SQL statement: for `?` in order, or for `$name` by name."""
 
 
 class Columns:
@@ -54,19 +55,21 @@ class Columns:
         self._file = file
         self._path = path
         self._lock = threading.Lock()
-        self._catalog = Catalog.empty()
+        self._catalog = ColumnCatalog.empty()
         self._applied_ts = self._history_rows = 0
         self._start()
 
     @classmethod
-    def open(cls, path: Path | None = None) -> Columns:
+    def open(cls, path: Path | None = None, *, read_only: bool = False) -> Columns:
         """Open the columns in the file `path`, new ones where there is no file; in memory without a path.
+
+        With `read_only`, nothing on the disk changes, and there must be a file.
 
         Raises:
             StoreCorruptError: the file is damaged or something else.
             StoreLockedError: another process has it open.
         """
-        file = ColumnFile(path)
+        file = ColumnFile(path, read_only=read_only)
         try:
             return cls(file, path)
         except duckdb.Error as error:
@@ -178,19 +181,20 @@ class Columns:
         """Read how far the columns came and which tables they have; make them when they are new."""
         file = self._file
         if not file.execute(_META_TABLE):
+            if file.is_read_only:
+                self._catalog = ColumnCatalog({}, {}, {})
+                return
             with file.transaction():
                 self._create()
         self._applied_ts = file.execute(_APPLIED_TS)[0][0]
         self._history_rows = file.execute(history.COUNT_SQL)[0][0]
-        empty = Catalog.empty()
+        empty = ColumnCatalog.empty()
         stored = _documents(file.fetch(empty.tables[TABLES_NUMBER].load_sql, _CHUNK_ROWS))
-        definitions = (
-            DocumentWrite(TABLES_NUMBER, *row) for chunk in stored for row in zip(*chunk, strict=True)
-        )
+        definitions = (DocumentWrite(TABLES_NUMBER, *row) for chunk in stored for row in zip(*chunk, strict=True))
         self._catalog = empty.after(definitions)
 
     def _create(self) -> None:
-        file, tables = self._file, Catalog.empty().tables[TABLES_NUMBER]
+        file, tables = self._file, ColumnCatalog.empty().tables[TABLES_NUMBER]
         file.execute("CREATE SCHEMA store")
         file.execute("CREATE TABLE store.meta (applied_ts BIGINT)")
         file.execute("INSERT INTO store.meta VALUES (0)")
@@ -222,7 +226,7 @@ class Columns:
             self._file.execute("UPDATE store.meta SET applied_ts = ?", [pending[-1].ts])
         self._catalog, self._history_rows, self._applied_ts = catalog, history_rows, pending[-1].ts
 
-    def _change_tables(self, catalog: Catalog) -> None:
+    def _change_tables(self, catalog: ColumnCatalog) -> None:
         """Make the physical tables and views those of `catalog`."""
         before, file = self._catalog, self._file
         changed = [
@@ -252,7 +256,7 @@ class Columns:
             for ids, documents in _documents(stored):
                 file.execute_with(after.insert_sql, after.rows(ids, documents, after.decode(documents)))
 
-    def _write(self, catalog: Catalog, batch: WriteBatch) -> None:
+    def _write(self, catalog: ColumnCatalog, batch: WriteBatch) -> None:
         """Move the typed tables to the last write of each document, and append every write to the history."""
         for number, ids in batch.ids().items():
             if number not in catalog.known:
@@ -262,7 +266,7 @@ class Columns:
         for chunk in batch.chunks():
             self._write_chunk(catalog, batch, chunk)
 
-    def _write_chunk(self, catalog: Catalog, batch: WriteBatch, chunk: range) -> None:
+    def _write_chunk(self, catalog: ColumnCatalog, batch: WriteBatch, chunk: range) -> None:
         places: dict[int, list[int]] = defaultdict(list)
         for at in chunk:
             if batch.writes[at].document is not None:
@@ -307,7 +311,7 @@ def _documents(batches: list[pa.RecordBatch]) -> Iterator[tuple[list[str], list[
         yield ids.to_pylist(), documents.to_pylist()
 
 
-def _history_rows(catalog: Catalog, batch: WriteBatch, chunk: range, json: Mapping[int, bytes]) -> pa.Table:
+def _history_rows(catalog: ColumnCatalog, batch: WriteBatch, chunk: range, json: Mapping[int, bytes]) -> pa.Table:
     commits, writes = batch.commits, batch.writes
     names = {number: table.layout.name for number, table in catalog.known.items()}
     return history.rows(

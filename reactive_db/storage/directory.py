@@ -111,9 +111,7 @@ def _check(path: Path, must_be_new: bool) -> None:
     if must_be_new:
         raise StoreError(f"{path} exists already. Choose a path where there is nothing yet.")
     if _FORMAT_FILE not in names:
-        raise NotAStoreError(
-            f"{path} is a directory with something else in it, not a store. Choose another path."
-        )
+        raise NotAStoreError(f"{path} is a directory with something else in it, not a store. Choose another path.")
     _check_format(path / _FORMAT_FILE)
 
 
@@ -138,9 +136,7 @@ def _locked(path: Path) -> filelock.BaseFileLock:
         if holder is not None and (holder.pid, holder.host) == (os.getpid(), socket.gethostname()):
             who = f"this very process ({holder.program})"
         message = f"the store {path} is open in {who}."
-        raise StoreLockedError(
-            f"{message} Close it there (`db.close()`, or restart that kernel) and retry."
-        ) from None
+        raise StoreLockedError(f"{message} Close it there (`db.close()`, or restart that kernel) and retry.") from None
     return lock
 
 
@@ -154,9 +150,7 @@ def _holder(path: Path) -> Holder | None:
 def _this_process() -> Holder:
     since = datetime.fromtimestamp(SystemRuntime().now() / 1000, UTC)
     notebook = os.environ.get("JPY_SESSION_NAME")
-    return Holder(
-        os.getpid(), socket.gethostname(), Path(sys.argv[0] or sys.executable).name, since, notebook
-    )
+    return Holder(os.getpid(), socket.gethostname(), Path(sys.argv[0] or sys.executable).name, since, notebook)
 
 
 def _write_durably(path: Path, content: bytes) -> None:

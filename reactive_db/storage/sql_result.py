@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from reactive_db.presentation import Grid, as_html, as_text
+
 if TYPE_CHECKING:
     import pandas
     import polars
@@ -74,6 +76,16 @@ class SqlResult:
         return isinstance(other, SqlResult) and bool(self._table.equals(other._table))
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _grid_(self, rows_max: int) -> Grid:
+        head = SqlResult(self._table.slice(0, rows_max), self.ts)
+        return Grid(self.columns, [list(row) for row in head.fetchall()], len(self))
+
+    def __repr__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SqlResult:
         return self  # nothing in it can be changed

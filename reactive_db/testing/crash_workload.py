@@ -88,10 +88,11 @@ TABLES: Final[tuple[type[Document], ...]] = (Tally, Entry, Note, Account, Crate)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Which transactions and loads there are; the content of a store follows from it."""
+    """Which transactions and loads there are, by writer and by number; the content of a store follows from it."""
 
     numbers: tuple[int, ...] = (0,) * WRITERS
     loads: frozenset[int] = frozenset()
+    has_begun: bool = False
 
     @property
     def transactions(self) -> int:
@@ -209,21 +210,21 @@ def expected_state(progress: Progress) -> State:
     return {document.__table__: sorted(_plain(row) for row in rows[document]) for document in TABLES}
 
 
-def progress_of(state: State) -> Progress | None:
-    """The transactions that `state` says it has; None for a store that `begin` has not reached."""
+def progress_of(state: State) -> Progress:
+    """The transactions that `state` says it has."""
     tallies = state[Tally.__table__]
     if not tallies:
-        return None
-    return Progress(tuple(number for _, number in tallies), frozenset(row[0] for row in state[Crate.__table__]))
+        return Progress()
+    numbers = tuple(number for _, number in tallies)
+    return Progress(numbers, frozenset(row[0] for row in state[Crate.__table__]), has_begun=True)
 
 
 def content_faults(state: State, least: Progress, most: Progress) -> list[str]:
     """What is wrong with a store that has acknowledged `least` and was asked for no more than `most`."""
     progress = progress_of(state)
-    if progress is None:
-        lost = least != Progress()
-        partly = [name for name, rows in state.items() if rows]
-        return ["lost: everything, though it was acknowledged"] * lost + [f"torn: only {name} is there" for name in partly]
+    if not progress.has_begun:
+        lost = ["lost: everything, though it was acknowledged"] if least.has_begun else []
+        return lost + [f"torn: {name} has documents before there are tallies" for name, rows in state.items() if rows]
     faults = list(_out_of_bounds(progress, least, most))
     for name, expected in expected_state(progress).items():
         faults += _differences(name, state[name], expected)

@@ -6,9 +6,9 @@ write set is behind them: documents by id, index ranges, whole tables, filters; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from reactive_db.errors import ApplicationError
 from reactive_db.functions.contexts import DatabaseReader, DatabaseWriter
@@ -21,6 +21,9 @@ Operation = Append | Read
 
 WAYS: Final = 5
 """How many ways there are to do the same thing."""
+
+PAGED: Final = 3
+"""The way to read all that a function has only once."""
 
 
 class Register(Document, table="testing_registers", indexes={"by_name": ["name"]}):
@@ -35,6 +38,8 @@ class Step(Object):
 
     kind: Literal["append", "read", "read all", "fail inside", "fail"]
     register: str = ""
+    all_registers: list[str] = []
+    """What `read all` has to find or find absent."""
     value: int = 0
     way: int = 0
     id: str = ""
@@ -63,9 +68,9 @@ def perform(db: DatabaseWriter, step: Step) -> list[Operation]:
 def look(db: DatabaseReader, step: Step) -> list[Operation]:
     """Do one step that only reads."""
     if step.kind == "read all":
-        return [Read(register.name, tuple(register.values)) for register in _all(db, step.way)]
-    found = _find(db, step)
-    return [Read(step.register, () if found is None else tuple(found.values))]
+        found = _all(db, step.way)
+        return [Read(name, _joined(r for r in found if r.name == name)) for name in step.all_registers]
+    return [Read(step.register, _joined(_find(db, step)))]
 
 
 def attempted(steps: Sequence[Step]) -> tuple[Append, ...]:
@@ -73,30 +78,40 @@ def attempted(steps: Sequence[Step]) -> tuple[Append, ...]:
     return tuple(Append(step.register, step.value) for step in steps if step.kind == "append")
 
 
-def random_steps(random: Random, names: Sequence[str], ids: dict[str, str], values: Iterable[int]) -> list[Step]:
+def random_steps(random: Random, names: Sequence[str], ids: Mapping[str, str], values: Iterator[int]) -> list[Step]:
     """One to five steps over some of the registers; each append takes the next of `values`."""
     steps: list[Step] = []
-    supply = iter(values)
     for _ in range(random.randint(1, 5)):
         kind = random.choices(("append", "read", "read all"), (5, 5, 1))[0]
+        way = random.randrange(WAYS)
+        if kind == "read all":
+            is_paged = any(step.kind == kind and step.way == PAGED for step in steps)
+            steps.append(Step(kind=kind, all_registers=list(names), way=0 if is_paged else way))
+            continue
         name = random.choice(names)
-        value = next(supply) if kind == "append" else 0
-        steps.append(Step(kind=kind, register=name, value=value, way=random.randrange(WAYS), id=ids.get(name, "")))
+        value = next(values) if kind == "append" else 0
+        steps.append(Step(kind=kind, register=name, value=value, way=way, id=ids.get(name, "")))
     return steps
 
 
-def _find(db: DatabaseReader, step: Step) -> Register | None:
+def _joined(found: Iterable[Register]) -> tuple[int, ...]:
+    """A register's values. In a store that is broken it may have two documents: let the checker tell."""
+    return tuple(value for register in found for value in register.values)
+
+
+def _find(db: DatabaseReader, step: Step) -> list[Register]:
     name, query = step.register, db.query(Register)
     match step.way:
         case 0 if step.id:
-            return db.get(Id[Register](step.id))
+            found = db.get(Id[Register](step.id))
+            return [] if found is None else [found]
         case 1:
-            return query.with_index("by_name", name=between(name, name)).order("desc").first()
+            return query.with_index("by_name", name=between(name, name)).order("desc").take(1)
         case 2:
-            return query.filter(lambda register: register.name == name).first()
+            return query.filter(lambda register: register.name == name).collect()
         case 3 if not query.with_index("by_name", name=name).count():
-            return None
-    return query.with_index("by_name", name=name).unique()
+            return []
+    return query.with_index("by_name", name=name).collect()
 
 
 def _all(db: DatabaseReader, way: int) -> list[Register]:
@@ -109,11 +124,13 @@ def _all(db: DatabaseReader, way: int) -> list[Register]:
         case 2:
             low = query.with_index("by_name", name=lt("r2")).collect()
             return low + query.with_index("by_name", name=gte("r2")).collect()
-    return query.paginate(None, 1_000).items
+        case _ if way == PAGED:
+            return query.paginate(None, 1_000).items
+    return [register for register in query.order("desc") if register.name]
 
 
 def _append(db: DatabaseWriter, step: Step) -> None:
-    found = _find(db, step)
+    found = next(iter(_find(db, step)), None)
     if found is None:
         db.insert(Register(name=step.register, values=[step.value]))
         return
@@ -126,6 +143,3 @@ def _append(db: DatabaseWriter, step: Step) -> None:
             db.insert(after)
         case _:
             db.patch(found.id, values=after.values)
-
-
-__all__: list[Any] = ["WAYS", "Operation", "Register", "Step", "attempted", "create", "look", "perform", "random_steps"]

@@ -31,7 +31,7 @@ _TABLES: Final = TableLayout(
 _decode_layout: Final = msgspec.msgpack.Decoder(TableLayout).decode
 
 
-class Catalog:
+class ColumnCatalog:
     """The tables as of one timestamp, `_tables` among them.
 
     Attributes:
@@ -50,12 +50,12 @@ class Catalog:
         self._owners = owners
 
     @classmethod
-    def empty(cls) -> Catalog:
+    def empty(cls) -> ColumnCatalog:
         """The catalog of a new store."""
         tables = {TABLES_NUMBER: ColumnTable(_TABLES)}
         return cls(tables, tables, {})
 
-    def after(self, writes: Iterable[DocumentWrite]) -> Catalog:
+    def after(self, writes: Iterable[DocumentWrite]) -> ColumnCatalog:
         """The catalog once `writes` happened; writes to other tables than `_tables` do not matter."""
         tables, known, owners = dict(self.tables), dict(self.tables), dict(self._owners)
         for write in writes:
@@ -69,7 +69,7 @@ class Catalog:
             before = tables.get(layout.number)
             if before is None or before.layout != layout:
                 tables[layout.number] = known[layout.number] = ColumnTable(layout)
-        return self if tables == self.tables == self.known else Catalog(tables, known, owners)
+        return self if tables == self.tables == self.known else ColumnCatalog(tables, known, owners)
 
     def documents_read(self, names: Iterable[str]) -> set[str]:
         """The document tables, and the history, among what SQL calls `names`, be it tables or views."""

@@ -1,0 +1,166 @@
+"""A list-append workload: real threads run real functions against a database, and what each saw is written down.
+
+Judge the history with `reactive_db.testing.consistency.check`; the seed decides what every thread does, the operating
+system when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from reactive_db.database import Database
+from reactive_db.errors import ApplicationError
+from reactive_db.functions.contexts import MutationCtx, QueryCtx
+from reactive_db.functions.definitions import mutation, query
+from reactive_db.handles import QueryHandle
+from reactive_db.testing import registers
+from reactive_db.testing.history import Outcome, Read, Transaction
+from reactive_db.testing.registers import Operation, Step
+
+SWITCH_SECONDS: Final = 1e-6
+"""How long a thread runs while others want to: so short that they meet inside transactions all the time."""
+
+
+@mutation
+def create(ctx: MutationCtx, names: list[str]) -> dict[str, str]:
+    """Give registers documents."""
+    return registers.create(ctx.db, names)
+
+
+@mutation
+def transact(ctx: MutationCtx, steps: list[Step]) -> Any:
+    """Do the steps in one transaction."""
+    return [operation for step in steps for operation in registers.perform(ctx.db, step)]
+
+
+@mutation
+def transact_nested(ctx: MutationCtx, steps: list[Step], failing: list[Step]) -> Any:
+    """The same, after a mutation inside it that fails and takes its own writes back."""
+    with contextlib.suppress(ApplicationError):
+        transact(ctx, [*failing, Step(kind="fail")])
+    return transact(ctx, steps)
+
+
+@query
+def look(ctx: QueryCtx, steps: list[Step]) -> Any:
+    """Do steps that only read."""
+    return [operation for step in steps for operation in registers.look(ctx.db, step)]
+
+
+@query
+def look_at_all(ctx: QueryCtx, names: list[str]) -> dict[str, list[int]]:
+    """Every register, whole."""
+    (read_all,) = [Step(kind="read all", all_registers=names, way=2)]
+    return {read.register: list(read.values) for read in registers.look(ctx.db, read_all) if isinstance(read, Read)}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much work, and over how few registers."""
+
+    threads: int = 4
+    transactions: int = 30
+    """Of each thread."""
+    registers: int = 4
+
+
+class Workload:
+    """One run of a plan; use it once, on a database without registers."""
+
+    def __init__(self, database: Database, seed: int, plan: Plan) -> None:
+        self._database = database
+        self._seed = seed
+        self._plan = plan
+        self._names = [f"r{number}" for number in range(plan.registers)]
+        self._clock = itertools.count()
+        self._values = itertools.count(1)
+        self._history: list[Transaction] = []
+        self._failures: list[BaseException] = []
+        self._ids: dict[str, str] = {}
+
+    def run(self) -> list[Transaction]:
+        """Run every thread to its end, then read every register; the history of all.
+
+        Raises:
+            BaseException: what a function raised that was not meant to.
+        """
+        self._ids = self._database.run(create, self._names[: len(self._names) // 2])
+        everything = self._database.live(look_at_all, self._names)
+        start = threading.Barrier(self._plan.threads)
+        threads = [
+            threading.Thread(target=self._work, args=(number, start, everything), name=f"caller {number}")
+            for number in range(self._plan.threads)
+        ]
+        with _switching_often():
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        if self._failures:
+            raise self._failures[0]
+        self._record(len(threads), lambda: self._database.run(look, [self._read_all()]))
+        self._record(len(threads), lambda: _reads(everything.value))
+        everything.close()
+        return self._history
+
+    def _work(self, number: int, start: threading.Barrier, everything: QueryHandle[dict[str, list[int]]]) -> None:
+        random = Random(f"{self._seed}/{number}")
+        start.wait()
+        try:
+            for _ in range(self._plan.transactions):
+                self._transaction(number, random, everything)
+        except BaseException as error:
+            self._failures.append(error)
+
+    def _transaction(self, caller: int, random: Random, everything: QueryHandle[dict[str, list[int]]]) -> None:
+        database = self._database
+        steps = self._steps(random)
+        match random.randrange(10):
+            case 0:
+                steps = [step for step in steps if step.kind != "append"]
+                self._record(caller, lambda: database.run(look, steps))
+            case 1:
+                self._record(caller, lambda: _reads(everything.value))
+            case 2:
+                self._record(caller, lambda: database.run(transact, [*steps, Step(kind="fail")]), steps)
+            case 3:
+                failing = self._steps(random, paged=False)
+                self._record(caller, lambda: database.run(transact_nested, steps, failing), steps)
+            case _:
+                self._record(caller, lambda: database.run(transact, steps), steps)
+
+    def _steps(self, random: Random, *, paged: bool = True) -> list[Step]:
+        steps = registers.random_steps(random, self._names, self._ids, self._values)
+        return [step for step in steps if paged or step.kind != "read all"]
+
+    def _read_all(self) -> Step:
+        return Step(kind="read all", all_registers=self._names)
+
+    def _record(self, caller: int, run: Callable[[], list[Operation]], steps: list[Step] | None = None) -> None:
+        started = next(self._clock)
+        try:
+            operations, outcome = tuple(run()), Outcome.COMMITTED
+        except ApplicationError:
+            operations, outcome = registers.attempted(steps or []), Outcome.ABORTED
+        self._history.append(Transaction(caller, started, next(self._clock), outcome, operations))
+
+
+def _reads(everything: dict[str, list[int]]) -> list[Operation]:
+    return [Read(name, tuple(values)) for name, values in everything.items()]
+
+
+@contextlib.contextmanager
+def _switching_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

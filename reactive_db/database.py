@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as short
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar, overload
 
@@ -17,7 +19,7 @@ from reactive_db.engine.read_set import BY_ID, ReadSet
 from reactive_db.engine.store import Store
 from reactive_db.functions.definitions import Action, Function, Mutation, Query, on_redefined
 from reactive_db.functions.runner import Runner
-from reactive_db.handles import QueryHandle
+from reactive_db.handles import QueryHandle, reading
 from reactive_db.limits import Limits
 from reactive_db.model.codec import encoder
 from reactive_db.model.documents import Document
@@ -114,6 +116,8 @@ class Database:
             ArgumentError, ReturnError: what was passed or returned does not fit the annotations.
             Exception: whatever the function raised; a mutation that raised wrote nothing.
         """
+        if reading.get() is not None and isinstance(function, Query):
+            return _read(self.live(function, *args, **kwargs))
         return self._runner.run(function, args, kwargs)
 
     @overload
@@ -134,7 +138,7 @@ class Database:
             title = " ".join(query.split())
         else:
             key, run = self._runner.live_key(query, args, kwargs)
-            title = query.name
+            title = _call_text(query.name, args, kwargs)
         handle: QueryHandle[Any] = QueryHandle(self._scheduler, self._store.runtime, title, **pace)
         handle.start(key, run, reads_columns=isinstance(query, str))
         return handle
@@ -145,6 +149,8 @@ class Database:
         Raises:
             SqlError: the statement is wrong, or would write.
         """
+        if reading.get() is not None:
+            return _read(self.live(statement, parameters))
         self._store.check_open()
         self._store.catalog.define_mentioned(statement)
         self._store.flusher.flush()
@@ -227,6 +233,20 @@ class Database:
             return self._runner.compute(function, arguments)
 
         self._scheduler.redefine(function.name, renewed)
+
+
+def _read(handle: QueryHandle[R]) -> R:
+    """What a live cell sees of a query that it runs itself; reading the handle makes the cell follow it."""
+    value = handle.value
+    if handle.error is not None:
+        raise handle.error
+    return value
+
+
+def _call_text(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """A call as its author wrote it: `departures('JFK', day=15)`."""
+    arguments = [short(value) for value in args] + [f"{name}={short(value)}" for name, value in kwargs.items()]
+    return f"{name.removeprefix('__main__:')}({', '.join(arguments)})"
 
 
 @atexit.register

@@ -57,6 +57,7 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
     A handle that nobody refers to any more closes itself.
 
     Attributes:
+        title: what it shows, as the query's call or its SQL text.
         value: the query's result at `ts`; after an error, the last good one.
         status: `loading`, `current`, `stale` (it is known that a newer value is on its way) or `error`.
         error: what the query raised, if it did.
@@ -86,7 +87,7 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
         super().__init__(**pace)
         self._scheduler = scheduler
         self._runtime = runtime
-        self._title = title
+        self.title = title
         self._shown = _Shown()
         self._query: LiveQuery | None = None
         self._held: Outcome | None = None
@@ -178,9 +179,9 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
 
     def __repr__(self) -> str:
         shown = self._shown
-        head = f"{self._title}: {shown.status} at ts {self._read('ts')}"
+        head = f"{self.title}: {shown.status} at ts {self._read('ts')}"
         return f"{head}: {shown.error}" if shown.error is not None else f"{head}\n{as_text(shown.value)}"
 
     def _repr_html_(self) -> str:
         shown = self._shown
-        return as_html(shown.value, caption=self._title, error=shown.error)
+        return as_html(shown.value, caption=self.title, error=shown.error)

@@ -44,3 +44,13 @@ HISTORY_ROWS_MAX: Final = 5_000_000
 CACHED_QUERIES_MAX: Final = 1_000
 OBSERVER_ROUNDS_MAX: Final = 1_000
 PAGE_ITEMS_MAX: Final = 8_192
+
+# Live outputs of a notebook. The server drops a kernel's messages above 1,000 a second, whoever sent them.
+LIVE_OUTPUTS_MAX: Final = 200
+LIVE_READS_MAX: Final = 10_000
+LIVE_PARTS_MAX: Final = 1_000
+LIVE_TEXT_CHARACTERS_MAX: Final = 1_000_000
+LIVE_ROUNDS_MAX: Final = 100
+LIVE_SETTLE_SECONDS_MAX: Final = 10.0
+LIVE_UPDATES_PER_SECOND_MAX: Final = 400
+LIVE_UPDATE_INTERVAL_SECONDS: Final = 0.05

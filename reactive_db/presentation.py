@@ -126,7 +126,12 @@ def as_html(value: Any, *, caption: str = "", error: Exception | None = None, be
         own = getattr(value, "_repr_html_", None)
         body = f'<div class="caption">{title}</div>' if title else ""
         body += own() if callable(own) else f"<pre>{escape(repr(value))}</pre>"
-    return f'<div class="reactive-db">{_STYLE}{alert if error is not None else ""}{body}</div>'
+    return framed((alert if error is not None else "") + body)
+
+
+def framed(body: str) -> str:
+    """HTML in our own style, whatever page it is on."""
+    return f'<div class="reactive-db">{_STYLE}{body}</div>'
 
 
 def cell_text(value: Any) -> str:

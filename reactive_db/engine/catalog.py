@@ -121,6 +121,10 @@ class Catalog:
             schema = TableSchema(current, number, self.converter)
             loaded = self._by_number.get(number)
             table = self._filled(schema, loaded)
+            if loaded is not None:
+                # It holds the newest versions only, so older snapshots must not read it; those to come are newer.
+                table.since = self._snapshots.head
+                self._committer.wait_published(table.since)
             if definition is None or not schema.is_defined_by(definition):
                 self._adopt(table, definition)
             if loaded is not None:

@@ -154,12 +154,14 @@ class Committer:
         """Give the writes the next timestamp and put them into the tables and the queue; the caller has the turn."""
         ts = self._snapshots.head + 1
         commit = Commit(ts, now, source, tuple(_document_writes(tables)))
-        logged = LoggedCommit(ts, source, {n: (table.schema, writes) for n, (table, writes) in tables.items()}, is_bulk)
+        # Of a bulk load only the tables are remembered; its documents would stay in memory twice.
+        kept = {n: (table.schema, [] if is_bulk else writes) for n, (table, writes) in tables.items()}
+        logged = LoggedCommit(ts, source, kept, is_bulk)
         assigned = Assigned(commit, logged)
         oldest = self._snapshots.oldest()
         with Uninterrupted():
             for table, writes in tables.values():
-                table.apply(ts, writes)
+                table.apply(ts, writes, is_bulk)
                 table.vacuum(oldest)
             self._write_log.append(logged)
             self._write_log.trim(oldest)

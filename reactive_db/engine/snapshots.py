@@ -5,6 +5,18 @@ from __future__ import annotations
 import threading
 
 
+class SnapshotPassed(BaseException):
+    """What a function asks for cannot be seen at its snapshot any more; it must run again, on a newer one.
+
+    That happens to SQL, when the columns have moved on, and to a table whose class was declared anew. No `Exception`,
+    because a function must not catch it.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.source = source
+
+
 class Snapshots:
     """Counts the live snapshots at each timestamp.
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from reactive_db.engine.catalog import Catalog
 from reactive_db.engine.committer import Committer
-from reactive_db.engine.snapshots import Snapshots
+from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
 from reactive_db.engine.transaction import Transaction
-from reactive_db.errors import SqlError, StoreClosedError, StoreForkedError
+from reactive_db.errors import SqlError, StoreClosedError, StoreCorruptError, StoreForkedError
 from reactive_db.limits import Limits
+from reactive_db.model.documents import Document
 from reactive_db.runtime import Runtime
 from reactive_db.storage.columns import Columns, Parameters
 from reactive_db.storage.commit import Commit, join_parts
@@ -24,17 +25,7 @@ from reactive_db.storage.directory import StoreDirectory
 from reactive_db.storage.flusher import Flusher
 from reactive_db.storage.journal import Journal, MemoryJournal, SqliteJournal
 from reactive_db.storage.sql_result import SqlResult
-
-class ColumnsAhead(BaseException):
-    """SQL inside a function whose snapshot the columns have left; it must run again, with the columns held still.
-
-    No `Exception`, because a function must not catch it.
-    """
-
-    def __init__(self, source: str) -> None:
-        super().__init__(source)
-        self.source = source
-
+from reactive_db.storage.tables import Table
 
 _RECOVERY_COMMITS = 5_000
 """How many commits recovery applies at a time."""
@@ -119,27 +110,39 @@ class Store:
         self.check_open()
         return Transaction(ts, self.runtime, self.limits, is_read_only=True, source=source)
 
+    def table(self, transaction: Transaction, document: type[Document]) -> Table:
+        """The table of a document class, for `transaction` to read or write.
+
+        Raises:
+            SnapshotPassed: the class was declared anew after the transaction began.
+        """
+        return self._seen(transaction, self.catalog.table(document))
+
+    def table_of_id(self, transaction: Transaction, id: str) -> Table:
+        """The table that an id belongs to; as `table`."""
+        return self._seen(transaction, self.catalog.table_of_id(id))
+
     def sql(self, transaction: Transaction, statement: str, parameters: Parameters) -> SqlResult:
         """The result of a SELECT at the snapshot of `transaction`, which is taken to read whole tables.
 
         Raises:
             SqlError: the statement is wrong or would write, or the transaction has written already.
-            ColumnsAhead: see there.
+            SnapshotPassed: see there.
         """
         if transaction.writes:
             raise SqlError(
                 f"{transaction.source!r} asked SQL after it wrote; SQL sees only what is committed. Ask before writing."
             )
         if self.catalog.define_mentioned(statement):
-            raise ColumnsAhead(transaction.source)
+            raise SnapshotPassed(transaction.source)
         self.committer.wait_published(transaction.begin_ts)
         # Who holds the Committer's turn must not wait for the flusher's: whoever has that may want to commit.
         if not self.flusher.turn.acquire(blocking=not transaction.is_in_turn):
-            raise ColumnsAhead(transaction.source)
+            raise SnapshotPassed(transaction.source)
         try:
             self.flusher.flush(through=transaction.begin_ts)
             if self.columns.applied_ts != transaction.begin_ts:
-                raise ColumnsAhead(transaction.source)
+                raise SnapshotPassed(transaction.source)
             table, ts = self.columns.query(statement, parameters)
         finally:
             self.flusher.turn.release()
@@ -179,6 +182,11 @@ class Store:
         self.committer.fail(StoreClosedError("it was closed"))
         self._close_all([self.flusher.close, self.columns.close, self.journal.close])
 
+    def _seen(self, transaction: Transaction, table: Table) -> Table:
+        if table.since > transaction.begin_ts:
+            raise SnapshotPassed(transaction.source)
+        return table
+
     def _close_all(self, closers: Sequence[Callable[[], None]]) -> None:
         """Call every closer, though one fails; the directory is let go of last."""
         try:
@@ -194,16 +202,33 @@ class Store:
 
 
 def recover(journal: Journal, columns: Columns) -> None:
-    """Apply to `columns` what the journal holds beyond them."""
+    """Apply to `columns` what the journal holds beyond them.
+
+    Raises:
+        StoreCorruptError: commits are missing between the two; nothing was applied beyond the gap.
+    """
     waiting: list[Commit] = []
+    expected = columns.applied_ts + 1
     for commit in join_parts(journal.parts(columns.applied_ts)):
+        if commit.ts != expected:
+            raise _gap(expected, commit.ts)
+        expected += 1
         waiting.append(commit)
         if len(waiting) >= _RECOVERY_COMMITS:
             columns.apply(waiting)
             waiting = []
+    if expected <= journal.last_ts:
+        raise _gap(expected, journal.last_ts)
     if waiting:
         columns.apply(waiting)
     journal.trim(columns.applied_ts)
+
+
+def _gap(missing: int, last: int) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"commits are missing: neither the columns nor the journal have ts {missing:,}, but ts {last:,} was committed. "
+        "Restore a backup, of the whole directory."
+    )
 
 
 def _after_fork() -> None:

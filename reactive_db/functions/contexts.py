@@ -32,11 +32,10 @@ R_co = TypeVar("R_co", covariant=True)
 class DatabaseReader:
     """Reads at the snapshot of one function run."""
 
-    __slots__ = ("_catalog", "_store", "_transaction")
+    __slots__ = ("_store", "_transaction")
 
     def __init__(self, store: Store, transaction: Transaction) -> None:
         self._store = store
-        self._catalog = store.catalog
         self._transaction = transaction
 
     def get(self, id: Id[D]) -> D | None:
@@ -45,7 +44,7 @@ class DatabaseReader:
         Raises:
             IdError: it is no id of this store.
         """
-        return cast("D | None", self._transaction.get(self._catalog.table_of_id(id), id))
+        return cast("D | None", self._transaction.get(self._store.table_of_id(self._transaction, id), id))
 
     def sql(self, statement: str, parameters: Parameters = None) -> SqlResult:
         """The result of a SELECT at this snapshot; every table it reads counts as read whole.
@@ -57,7 +56,7 @@ class DatabaseReader:
 
     def query(self, document: type[D]) -> TableQuery[D]:
         """A read of a table, all of it in order of creation until it is refined."""
-        return TableQuery(self._transaction, self._catalog.table(document), Description())
+        return TableQuery(self._transaction, self._store.table(self._transaction, document), Description())
 
 
 class DatabaseWriter(DatabaseReader):
@@ -78,7 +77,7 @@ class DatabaseWriter(DatabaseReader):
                 table=document.__table__,
                 path="$._id",
             )
-        return self._transaction.insert(self._catalog.table(type(document)), cast("Mapping[str, Any]", document))
+        return self._transaction.insert(self._store.table(self._transaction, type(document)), cast("Mapping[str, Any]", document))
 
     def patch(self, id: Id[D], changes: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
         """Change some fields of a document; `rdb.MISSING` takes an optional field away.
@@ -90,7 +89,7 @@ class DatabaseWriter(DatabaseReader):
         removed = [name for name, value in wanted.items() if value is MISSING]
         for name in removed:
             del wanted[name]
-        self._transaction.patch(self._catalog.table_of_id(id), id, wanted, removed)
+        self._transaction.patch(self._store.table_of_id(self._transaction, id), id, wanted, removed)
 
     def replace(self, id: Id[D], document: D) -> None:
         """Give a document new fields, all of them; its id and creation time stay."""
@@ -99,10 +98,10 @@ class DatabaseWriter(DatabaseReader):
 
     def delete(self, id: Id[Any]) -> None:
         """Delete a document; raises DocumentNotFoundError if there is none."""
-        self._transaction.delete(self._catalog.table_of_id(id), id)
+        self._transaction.delete(self._store.table_of_id(self._transaction, id), id)
 
     def _own_table(self, id: str, document: Document) -> Table:
-        table = self._catalog.table(type(document))
+        table = self._store.table(self._transaction, type(document))
         if table_number(id) != table.schema.number or document.id not in (None, id):
             raise IdError(f"{id!r} is not the id of that document of table {table.schema.name!r}.")
         return table

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 import msgspec
 
-from reactive_db.engine.store import ColumnsAhead, Store
+from reactive_db.engine.snapshots import SnapshotPassed
+from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Transaction
 from reactive_db.errors import FunctionError, FunctionTimeoutError
 from reactive_db.functions.contexts import ActionCtx, DatabaseReader, DatabaseWriter, MutationCtx, QueryCtx
@@ -116,7 +117,7 @@ class Runner:
                 ctx = MutationCtx(DatabaseWriter(self._store, transaction), transaction)
                 run.value = self._call(function, ctx, fields)
                 transaction.check_reads()
-            except ColumnsAhead:
+            except SnapshotPassed:
                 committer.abandon(transaction)
                 raise
             except BaseException as raised:
@@ -127,7 +128,7 @@ class Runner:
 
         try:
             committer.commit(attempt(is_in_turn=False), attempt)
-        except ColumnsAhead:
+        except SnapshotPassed:
             # It asks SQL: as long as the columns are held still, they are where its snapshot is.
             with self._store.flusher.turn:
                 committer.commit(attempt(is_in_turn=False), attempt)

@@ -7,8 +7,8 @@ Decimal, list, dict. `Converter` turns plain values into typed ones and checks t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import date, datetime
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar, Final, Self, cast
 from uuid import UUID
@@ -16,12 +16,19 @@ from uuid import UUID
 import msgspec
 
 from reactive_db.errors import IdError
+from reactive_db.limits import NESTING_MAX
 from reactive_db.model.documents import Document, declared_document, table_of
 from reactive_db.model.ids import Id, Named, known_table_number, table_number
+from reactive_db.model.values import find_fault, path_step
 
-# UUID is no value of ours; naming it here keeps it from turning into a string unseen.
-_PLAIN: Final = (bytes, datetime, date, Decimal, UUID)
-_FAULT: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+# Those in the second line are no values; naming them here keeps them from turning into strings unseen.
+_PLAIN: Final = (
+    *(bytes, datetime, date, Decimal),
+    *(bytearray, memoryview, time, timedelta, UUID),
+)
+_FAULT: Final = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_CYCLIC: Final = "it contains itself, or is nested deeper than any document may be"
 
 TableNumbers = Callable[[str], int | None]
 """From a table's name to its number in a store, None if the store has no such table."""
@@ -56,16 +63,14 @@ def to_plain(value: Any) -> Any:
     """
     try:
         return msgspec.to_builtins(value, builtin_types=_PLAIN, enc_hook=_plain_or_fault)
-    except RecursionError:
-        raise Fault("it contains itself, or is nested deeper than any document may be") from None
-    except (TypeError, ValueError, OverflowError) as error:
-        raise Fault(str(error)) from None
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _first_fault(value) or Fault(str(error)) from None
 
 
 def _id_text(value: Any) -> str:
     if isinstance(value, Id):
         return str(value)
-    raise TypeError(f"a `{type(value).__name__}` is no value that can be stored")
+    raise TypeError(_no_value(value))
 
 
 encoder: Final = msgspec.msgpack.Encoder(enc_hook=_id_text)
@@ -92,9 +97,32 @@ class Converter:
         try:
             return msgspec.convert(value, type_, strict=True, builtin_types=_PLAIN, dec_hook=self._custom)
         except msgspec.ValidationError as error:
-            raise fault_of(error) from None
+            raise self._with_keys(fault_of(error), value, type_) from None
         except RecursionError:
-            raise Fault("it contains itself, or is nested deeper than any document may be") from None
+            raise _first_fault(value) or Fault(_CYCLIC) from None
+
+    def _with_keys(self, fault: Fault, value: Any, type_: Any) -> Fault:
+        """`fault` with the keys of records in its path, which msgspec leaves out: found by trying one by one."""
+        steps = [name or at for name, at in _STEP.findall(fault.path)]
+        path = fault.path
+        for depth, step in enumerate(steps):
+            if step == "...":
+                record = _at(value, steps[:depth])
+                alone = ((key, _with(value, steps[:depth], {key: record[key]})) for key in record)
+                found = next((one for one in alone if self._fails_alike(one[1], type_, fault)), None)
+                if found is None:
+                    return fault
+                key, value = found
+                path = path.replace("[...]", path_step(key), 1)
+        return Fault(fault.what, path)
+
+    def _fails_alike(self, value: Any, type_: Any, fault: Fault) -> bool:
+        try:
+            msgspec.convert(value, type_, strict=True, builtin_types=_PLAIN, dec_hook=self._custom)
+        except msgspec.ValidationError as error:
+            found = fault_of(error)
+            return (found.what, found.path) == (fault.what, fault.path)
+        return False
 
     def _custom(self, type_: Any, value: Any) -> Any:
         origin = getattr(type_, "__origin__", type_)
@@ -127,14 +155,19 @@ class Converter:
             try:
                 return self.convert(value, member)
             except Fault as fault:
-                faults.append(str(fault))
-        raise ValueError(faults[0] if len(faults) == 1 else "no member of the union fits: " + "; ".join(faults))
+                faults.append(fault)
+        if len(faults) == 1:
+            raise faults[0]
+        each = [fault.what if fault.path == "$" else f"{fault.what} at `{fault.path}`" for fault in faults]
+        raise ValueError(f"no member of the union fits: {'; '.join(each)}")
 
 
 def fault_of(error: Exception) -> Fault:
     """msgspec's words about a value as a `Fault`, its path joined where one error wraps another."""
     match = cast("re.Match[str]", _FAULT.match(str(error)))
     what, path = match["what"].removesuffix("."), match["path"] or "$"
+    if match["key"]:
+        return Fault(f"a key: {what[:1].lower()}{what[1:]}", path)
     inner = _FAULT.match(what)
     if inner is not None and inner["path"]:
         what, path = inner["what"], path + inner["path"].removeprefix("$")
@@ -157,10 +190,62 @@ def _plain_or_fault(value: Any) -> Any:
     if isinstance(value, Id):
         return str(value)
     if hasattr(value, "to_pydatetime") and value == value:  # a Timestamp, but not NaT
-        return value.to_pydatetime()
-    if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"a `{type(value).__name__}` is no value that a document can hold")
+        return value.to_pydatetime(warn=False)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        # Documents hold microseconds; of nanoseconds numpy would make an int.
+        return (value.astype("datetime64[us]") if value.dtype.kind == "M" else value).tolist()
+    raise TypeError(_no_value(value))
+
+
+def _no_value(value: Any) -> str:
+    _, what = find_fault(value) or ("$", f"`{type(value).__name__}` is not a type of value")
+    return what
+
+
+def _first_fault(value: Any, path: str = "$", depth: int = 0) -> Fault | None:
+    """What keeps `value` from being made plain, and where; None if it can be."""
+    if depth > 2 * NESTING_MAX:
+        return Fault(_CYCLIC, path)
+    for step, item in _items(value):
+        if (fault := _first_fault(item, path + step, depth + 1)) is not None:
+            is_cyclic = depth == 0 and fault.what == _CYCLIC
+            return Fault(_CYCLIC, path + step) if is_cyclic else fault
+    try:
+        msgspec.to_builtins(value, builtin_types=_PLAIN, enc_hook=_plain_or_fault)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return Fault(str(error), path)
+    return None
+
+
+def _items(value: Any) -> Iterator[tuple[str, Any]]:
+    """What `value` consists of, each with its step in a path."""
+    if isinstance(value, msgspec.Struct):
+        value = {name: getattr(value, name) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        yield from ((path_step(str(key)), item) for key, item in value.items())
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from ((f"[{at}]", item) for at, item in enumerate(value))
+
+
+def _at(value: Any, steps: list[str]) -> Any:
+    """What a path leads to; "..." stands for the only key of a record."""
+    for step in steps:
+        if step == "...":
+            (value,) = value.values()
+        else:
+            value = value[int(step)] if step.isdigit() else value[step]
+    return value
+
+
+def _with(value: Any, steps: list[str], new: Any) -> Any:
+    """`value` with `new` where a path leads to; nothing in `value` itself is changed."""
+    if not steps:
+        return new
+    step, *rest = steps
+    if step.isdigit():
+        return [_with(item, rest, new) if at == int(step) else item for at, item in enumerate(value)]
+    key = next(iter(value)) if step == "..." else step
+    return {**value, key: _with(value[key], rest, new)}
 
 
 def _trusted(type_: Any, value: Any) -> Any:

@@ -83,6 +83,8 @@ def table_number(text: str) -> int:
     Raises:
         IdError: `text` is no id: wrong length, alphabet or checksum.
     """
+    if not isinstance(text, str):
+        raise IdError(f"expected an id, a string of {ID_LENGTH} characters, got `{type(text).__name__}`.")
     if len(text) != ID_LENGTH:
         raise IdError(f"{text!r} is no id: an id has {ID_LENGTH} characters, this has {len(text)}.")
     try:

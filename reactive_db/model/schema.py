@@ -79,6 +79,7 @@ class TableSchema:
         self.decode: Final[Callable[[bytes], Document]] = decoder(document).decode
         self._converter = converter
         self._checked = [name for name, column in self.layout.columns.items() if column.kind not in _UNCHECKED]
+        self._unsettled = [name for name, column in self.layout.columns.items() if _is_unsettled(column)]
 
     def build(self, id: Id[Any], creation_time: float, fields: Mapping[str, Any]) -> tuple[Document, bytes]:
         """A document of this table and its stored form, from field values; validates everything.
@@ -90,12 +91,13 @@ class TableSchema:
             plain = _without_system(to_plain(fields), id, creation_time)
             document: Document = self._converter.convert(plain, self.document)
             self._check(plain, self._checked)
-            return document, self._finish(document, id, creation_time)
+            data = self._finish(document, id, creation_time)
+            return self.decode(data) if self._unsettled else document, data
         except Fault as fault:
             raise self._error(fault) from None
 
     def build_many(
-        self, ids: list[Id[Any]], creation_time: float, rows: list[Any], first_row: int, safe: Collection[str]
+        self, ids: list[Id[Any]], creation_time: float, rows: list[Any], first_row: int, safe: frozenset[str]
     ) -> list[tuple[Document, bytes]]:
         """What `build` gives for each of `rows`, faster; their creation times rise in the order of the rows.
 
@@ -147,7 +149,8 @@ class TableSchema:
         """Raises QueryError if the table has no such index."""
         found = self.indexes.get(name)
         if found is None:
-            raise QueryError(f"table {self.name!r} has no index {name!r}. It has: {', '.join(self.indexes)}.")
+            remedy = "Use `ctx.db.get(id)`" if name == "by_id" else f"It has: {', '.join(self.indexes)}"
+            raise QueryError(f"table {self.name!r} has no index {name!r} to read a range of. {remedy}.")
         return found
 
     def bound(self, field: str, value: Any) -> bytes:
@@ -158,8 +161,10 @@ class TableSchema:
         """
         try:
             typed = value if value is MISSING else self._converter.convert(to_plain(value), self._field_type(field))
+            if typed is not MISSING and (found := find_fault(to_plain(typed))) is not None:
+                raise Fault(found[1], found[0])
             return encode_value(_key_value(typed))
-        except (Fault, ValueError) as fault:
+        except Fault as fault:
             raise QueryError(f"index range on {self.name}.{field}: {fault}.") from None
 
     @cached_property
@@ -233,6 +238,12 @@ def _without_system(plain: dict[str, Any], id: Id[Any], creation_time: float) ->
         if given is not None and given != own:
             raise Fault("this field is given by the store, once and for all", f"$.{name}")
     return plain
+
+
+def _is_unsettled(column: ColumnType) -> bool:
+    """Whether a stored value reads differently from the one that was given: a time is in UTC, a tuple is a list."""
+    parts = [column.item] if column.item is not None else (column.fields or {}).values()
+    return column.kind in ("datetime", "json") or any(_is_unsettled(part) for part in parts)
 
 
 def decode_fault(schema: TableSchema, data: bytes) -> str | None:

@@ -60,6 +60,11 @@ def decimal_units(value: Decimal) -> int:
     return int(units)
 
 
+def path_step(key: str) -> str:
+    """Return how a path goes on into the field `key` of an object."""
+    return f".{key}" if key.isidentifier() else f'["{key}"]'
+
+
 def _find(value: Any, depth: int) -> Fault | None:
     """Do the work of `find_fault`, with the path still without its leading `$`."""
     kind = type(value)
@@ -93,6 +98,8 @@ def _find_in_text(value: str, depth: int) -> Fault | None:
 
 
 def _find_in_datetime(value: datetime, depth: int) -> Fault | None:
+    if value != value:
+        return "", "`NaT` is no time; use None"
     if value.utcoffset() is not None:
         return None
     return "", "the datetime is naive; add a time zone, e.g. `datetime.now(timezone.utc)`"
@@ -137,8 +144,7 @@ def _find_in_object(value: dict[Any, Any], depth: int) -> Fault | None:
         if type(item) not in _ALWAYS_FINE:
             fault = _find(item, depth - 1)
             if fault is not None:
-                step = f".{key}" if key.isidentifier() else f'["{key}"]'
-                return f"{step}{fault[0]}", fault[1]
+                return f"{path_step(key)}{fault[0]}", fault[1]
     return None
 
 

@@ -22,8 +22,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from reactive_db import limits
-from reactive_db.engine.snapshots import Snapshots
-from reactive_db.engine.store import ColumnsAhead
+from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import LimitError
 from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, Watcher, isolated
@@ -152,7 +151,7 @@ class Scheduler:
             with self._snapshot(query.reads_columns) as ts:
                 outcome = query.run(ts, None)
                 self.cache.settle(query, outcome)
-        except ColumnsAhead:
+        except SnapshotPassed:
             query.reads_columns = True
             return self._run_now(query)
         return outcome
@@ -176,9 +175,9 @@ class Scheduler:
         try:
             with self._snapshot(any(query.reads_columns for query in batch)) as ts:
                 self._run_batch(batch, ts)
-        except ColumnsAhead as ahead:
-            # A function turned out to ask SQL, and the columns had left its snapshot: all of the batch runs once more.
-            next(query for query in batch if query.key[0] == ahead.source).reads_columns = True
+        except SnapshotPassed as passed:
+            # All of the batch runs once more, with the columns held still in case the function asks SQL.
+            next(query for query in batch if query.key[0] == passed.source).reads_columns = True
             self.cache.put_back(batch)
             self._step()
         finally:

@@ -107,8 +107,7 @@ def _values(column: pa.Array) -> list[Any]:
     if pa.types.is_timestamp(column.type):
         # Documents hold microseconds; a nanosecond would not survive, and pandas writes them even where none is used.
         column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-        if column.type.tz is None:
-            column = pc.assume_timezone(column, "UTC")
+        column = pc.assume_timezone(column, "UTC") if column.type.tz is None else column.cast(pa.timestamp("us", "UTC"))
     # numpy boxes numbers ten times as fast as Arrow does, but has no null.
     if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         values: list[Any] = column.to_numpy(zero_copy_only=False).tolist()

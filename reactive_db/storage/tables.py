@@ -94,6 +94,8 @@ class Table:
 
     def __init__(self, schema: TableSchema) -> None:
         self.schema = schema
+        self.since = 0
+        """The first timestamp it can be read at: it took the place of a table with another definition then."""
         self.is_retired = False
         """A new definition took its place; nothing may be written to it any more."""
         self._versions: dict[str, Version] = {}
@@ -154,12 +156,13 @@ class Table:
             hidden = sum(1 for key in ordered.spans if key_range.contains(key) and not ordered.holds(key, ts))
         return max(total - hidden, 0)
 
-    def apply(self, ts: int, writes: Iterable[Write]) -> None:
-        """Add the versions of one commit; nobody reads at `ts` yet."""
+    def apply(self, ts: int, writes: Iterable[Write], is_bulk: bool = False) -> None:
+        """Add the versions of one commit, those of a bulk load as bytes; nobody reads at `ts` yet."""
+        keeps_objects = self.schema.is_shareable and not is_bulk
         with self._lock:
             for write in writes:
                 before = self._versions.get(write.id)
-                self._versions[write.id] = Version(ts, self._kept(write), before)
+                self._versions[write.id] = Version(ts, write.new if keeps_objects and write.new is not None else write.data, before)
                 if before is not None:
                     self._garbage.append((ts, None, write.id))
                 for index in self._indexes.values():
@@ -193,9 +196,6 @@ class Table:
         if self.schema.is_shareable:
             version.value = document
         return document
-
-    def _kept(self, write: Write) -> Document | bytes | None:
-        return write.new if self.schema.is_shareable and write.new is not None else write.data
 
     def _move(self, index: OrderedIndex, ts: int, write: Write) -> None:
         old = None if write.old is None else index.key(write.old)

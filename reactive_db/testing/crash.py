@@ -157,7 +157,8 @@ class Campaign:
         least = most = progress
         hits = []
         for plan in plans:
-            child = Child(lambda say, plan=plan: Worker(path, plan, say).work(self._sabotage))
+            worker = Worker(path, plan, self._sabotage)
+            child = Child(worker.work)
             least, most = child.run_until_killed(plan, least, most)
             self.figures.kills[plan.kind] += 1
             self.figures.hits.update(child.stages)
@@ -312,21 +313,22 @@ def _be_child(work: Callable[[Say], None], pipe: int) -> None:
 class Worker:
     """What a process does until it is killed."""
 
-    def __init__(self, path: Path, plan: Plan, say: Say) -> None:
+    def __init__(self, path: Path, plan: Plan, sabotage: Callable[[], None] | None) -> None:
         self._path = path
         self._plan = plan
-        self._say = say
+        self._sabotage = sabotage
 
-    def work(self, sabotage: Callable[[], None] | None) -> None:
+    def work(self, say: Say) -> None:
         """Open the store and write to it, to no end."""
+        self._say = say
         self._announce(Columns, "apply", "flush")
         self._announce(SqliteJournal, "append", "append")
         self._announce(SqliteJournal, "trim", "trim")
         self._announce(column_file.ColumnFile, "checkpoint_if_due", "checkpoint")
         limits.FLUSH_INTERVAL_SECONDS = self._plan.flush_seconds  # type: ignore[misc]
         column_file._WAL_BYTES_MAX = self._plan.checkpoint_bytes  # type: ignore[misc]
-        if sabotage is not None:
-            sabotage()
+        if self._sabotage is not None:
+            self._sabotage()
         with self._stage("open"):
             db = workload.open_store(self._path)
         if self._plan.kind != "recovery":

@@ -267,4 +267,5 @@ def _row(document: Document) -> Row:
 
 def _plain(values: Iterable[Any]) -> Row:
     """Values that sort and compare the same whether they come from a document, from SQL or from here."""
-    return tuple("" if value is None else value for value in msgspec.to_builtins(list(values), builtin_types=(datetime, bytes)))
+    plain = msgspec.to_builtins(list(values), builtin_types=(datetime, bytes))
+    return tuple("" if value is None else value for value in plain)

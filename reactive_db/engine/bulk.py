@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from reactive_db.engine.collector import collector_paused
 from reactive_db.engine.store import Store
 from reactive_db.errors import DocumentError
 from reactive_db.model.documents import Document
@@ -29,14 +30,15 @@ def load(store: Store, document: type[Document], source: Any, report: Callable[[
     _check_columns(table, rows.columns)
     now = store.runtime.now()
     writes: list[Write] = []
-    for batch in rows.batches:
-        entropy = store.runtime.random_bytes(RANDOM_BYTES * len(batch))
-        ids = new_ids(table.schema.number, len(batch), entropy, now)
-        built = table.schema.build_many(ids, now, batch, first_row=len(writes), safe=rows.safe)
-        writes += [Write(id, None, new, data) for id, (new, data) in zip(ids, built, strict=True)]
-        report(len(writes), rows.total)
-    if writes:
-        store.committer.commit_bulk(table, writes, now, SOURCE)
+    with collector_paused():
+        for batch in rows.batches:
+            entropy = store.runtime.random_bytes(RANDOM_BYTES * len(batch))
+            ids = new_ids(table.schema.number, len(batch), entropy, now)
+            built = table.schema.build_many(ids, now, batch, first_row=len(writes), safe=rows.safe)
+            writes += [Write(id, None, new, data) for id, (new, data) in zip(ids, built, strict=True)]
+            report(len(writes), rows.total)
+        if writes:
+            store.committer.commit_bulk(table, writes, now, SOURCE)
     return len(writes)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from reactive_db import limits
+from reactive_db.engine.collector import collector_paused
 from reactive_db.engine.committer import Committer
 from reactive_db.engine.snapshots import Snapshots
 from reactive_db.errors import IdError, SchemaError, SchemaMismatchError
@@ -90,7 +91,7 @@ class Catalog:
         before = len(self._definitions)
         for document in declared_documents():
             name = table_of(document)
-            if name in statement and name != "_tables":
+            if name in statement and name not in self._definitions and name != "_tables":
                 self.table(document)
         return len(self._definitions) > before
 
@@ -142,12 +143,13 @@ class Catalog:
 
     def _filled(self, schema: TableSchema, loaded: Table | None) -> Table:
         table = Table(schema)
-        if loaded is not None:
-            # Every version of the old table, published or not: commits may still be on their way to the disk.
-            table.fill(loaded.stored())
-        else:
-            for ids, documents in self._columns.load(schema.number):
-                table.fill(zip(ids, documents, strict=True))
+        with collector_paused():
+            if loaded is not None:
+                # Every version of the old table, published or not: commits may still be on their way to the disk.
+                table.fill(loaded.stored())
+            else:
+                for ids, documents in self._columns.load(schema.number):
+                    table.fill(zip(ids, documents, strict=True))
         return table
 
     def _adopt(self, table: Table, definition: TableDefinition | None) -> None:

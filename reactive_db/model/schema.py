@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final
@@ -117,7 +117,8 @@ class TableSchema:
             for row in rows if checked else ():
                 self._check(row, checked)
             made = zip(documents, ids, times, strict=True)
-            return [(one, self._finish(one, id, created)) for one, id, created in made]
+            built = [(one, self._finish(one, id, created)) for one, id, created in made]
+            return built if safe.issuperset(self._unsettled) else [(self.decode(data), data) for _, data in built]
         except Fault:
             # Row by row, to find the one at fault.
             numbered = enumerate(zip(ids, rows, times, strict=True), first_row)
@@ -161,11 +162,11 @@ class TableSchema:
         """
         try:
             typed = value if value is MISSING else self._converter.convert(to_plain(value), self._field_type(field))
-            if typed is not MISSING and (found := find_fault(to_plain(typed))) is not None:
-                raise Fault(found[1], found[0])
             return encode_value(_key_value(typed))
-        except Fault as fault:
-            raise QueryError(f"index range on {self.name}.{field}: {fault}.") from None
+        except (ValueError, ArithmeticError) as error:
+            found = find_fault(value) if isinstance(error, UnicodeError) else None
+            what = str(error) if found is None else found[1]
+            raise QueryError(f"index range on {self.name}.{field}: {what}.") from None
 
     @cached_property
     def definition_fields(self) -> dict[str, Any]:

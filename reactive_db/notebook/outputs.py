@@ -20,7 +20,7 @@ _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 _AS_IT_IS: Final = ("text/html", "image/svg+xml")
 _IMAGES: Final = ("image/png", "image/jpeg", "image/gif")
-_FOLDABLE: Final = {*_AS_IT_IS, *_IMAGES, "text/plain", "text/markdown", "text/latex"}
+_TEXTS: Final = ("text/markdown", "text/latex", "text/plain")
 
 
 @dataclass(slots=True)
@@ -90,10 +90,14 @@ def _part_html(part: Part) -> str:
     for mime in _IMAGES:
         if mime in part.data:
             return _image(mime, part)
-    only_alone = [mime for mime in part.data if mime not in _FOLDABLE]
-    hint = f"<small>{escape(only_alone[0])} shows only as the single output of a live cell.</small>"
-    text = next((str(part.data[mime]) for mime in ("text/markdown", "text/latex", "text/plain") if mime in part.data), "")
-    return f"<pre>{escape(_ANSI.sub('', text))}</pre>{hint if only_alone else ''}"
+    text = next((str(part.data[mime]) for mime in _TEXTS if mime in part.data), "")
+    return f"<pre>{escape(_ANSI.sub('', text))}</pre>{_hint(part)}"
+
+
+def _hint(part: Display) -> str:
+    """Why only the text of a part is shown, if it has a form that cannot be folded."""
+    mime = next((mime for mime in part.data if mime not in (*_AS_IT_IS, *_IMAGES, *_TEXTS)), None)
+    return "" if mime is None else f"<small>{escape(mime)} shows only as the single output of a live cell.</small>"
 
 
 def _image(mime: str, part: Display) -> str:

@@ -76,11 +76,14 @@ class Reads:
     @contextmanager
     def following(self) -> Iterator[None]:
         """Add every handle whose value the body reads."""
-        token = reading.set(lambda handle: self.add(handle) and None)
+        token = reading.set(self._follow)
         try:
             yield
         finally:
             reading.reset(token)
+
+    def _follow(self, handle: QueryHandle[Any]) -> None:
+        self.add(handle)
 
     def _changed(self, change: Any) -> None:
         self._wake(change)

@@ -69,7 +69,9 @@ class ColumnCatalog:
             before = tables.get(layout.number)
             if before is None or before.layout != layout:
                 tables[layout.number] = known[layout.number] = ColumnTable(layout)
-        return self if tables == self.tables == self.known else ColumnCatalog(tables, known, owners)
+        if tables == self.tables and known == self.known:
+            return self
+        return ColumnCatalog(tables, known, owners)
 
     def documents_read(self, names: Iterable[str]) -> set[str]:
         """The document tables, and the history, among what SQL calls `names`, be it tables or views."""

@@ -51,6 +51,7 @@ def table_names(cursor: duckdb.DuckDBPyConnection, sql: str) -> set[str] | None:
     try:
         return cursor.get_table_names(sql)
     except duckdb.Error:
+        cursor.execute("ROLLBACK")  # of the transaction that the failure aborted
         return _mentioned_names(cursor, sql)
 
 

@@ -51,19 +51,20 @@ Say = Callable[..., None]
 PATIENCE_SECONDS: Final = 120.0
 """A child that takes longer hangs, which is a fault too."""
 
-CYCLES_A_LIFE: Final = 10
+CYCLES_A_LIFE: Final = 8
 """After so many cycles a new store begins: judging looks at everything there is."""
 
-# How often each kind of cycle is drawn, and the longest time from the stage it waits for to the kill, in seconds.
-_KINDS: Final[dict[Kind, tuple[int, str, float]]] = {
-    "birth": (0, "open", 0.15),  # always the first of a life
-    "writing": (6, "ready", 0.8),
-    "flush": (5, "flush", 0.03),
-    "load": (3, "load", 1.0),
-    "recovery": (4, "open", 0.2),
-    "close": (2, "close", 0.1),
+# How often each kind of cycle is drawn, the stages it may wait for, and the longest time from there to the kill, in
+# seconds.
+_KINDS: Final[dict[Kind, tuple[int, list[str], float]]] = {
+    "birth": (0, ["open"], 0.15),  # always the first of a life
+    "writing": (6, ["ready"], 0.5),
+    "flush": (5, ["flush", "flush", "trim", "checkpoint"], 0.02),
+    "load": (3, ["load"], 0.4),
+    "recovery": (4, ["open"], 0.15),
+    "close": (2, ["close"], 0.05),
 }
-_STEPS_BEFORE_CLOSE: Final = 30
+_QUERIES_BEFORE_CLOSE: Final = 5
 _RECOVERIES_MAX: Final = 3
 
 
@@ -182,10 +183,11 @@ class Campaign:
 
     def _plan(self, kind: Kind) -> Plan:
         random = self._random
-        _, stage, delay_max = _KINDS[kind]
+        _, stages, delay_max = _KINDS[kind]
         times = random.randint(1, 8) if kind == "flush" else 1
         flush_seconds, checkpoint_bytes = random.choice([0.01, 0.1, 0.5]), random.choice([20_000, 64 * 2**20])
-        return Plan(kind, stage, times, random.uniform(0, delay_max), flush_seconds, checkpoint_bytes)
+        delay = random.uniform(0, delay_max)
+        return Plan(kind, random.choice(stages), times, delay, flush_seconds, checkpoint_bytes)
 
 
 class Child:
@@ -349,7 +351,7 @@ class Worker:
         while self._plan.kind == "flush":
             db.sql("SELECT count(*) FROM crash_entries")
         if self._plan.kind == "close":
-            for _ in range(_STEPS_BEFORE_CLOSE):
+            for _ in range(_QUERIES_BEFORE_CLOSE):
                 db.sql("SELECT count(*) FROM crash_entries")
             with self._stage("close"):
                 db.close()
@@ -400,28 +402,30 @@ def judged(path: Path, least: Progress, most: Progress) -> Verdict:
         state = workload.state_of_documents(db)
         faults += workload.content_faults(state, least, most)
         faults += _differences("SQL", workload.state_of_columns(db), state)
-        survived = workload.progress_of(state)
+        progress = workload.progress_of(state)
+        survived = progress.transactions - least.transactions
         if not faults:
-            faults += _handle_faults(db, state, survived)
-        now = workload.progress_of(workload.state_of_documents(db))
+            progress, found = _go_on(db, state, progress)
+            faults += found
     faults += [f"closed, {fault}" for fault in verify(path).faults]
-    return Verdict(faults, survived.transactions - least.transactions, now.numbers, sorted(now.loads))
+    return Verdict(faults, survived, progress.numbers, sorted(progress.loads))
 
 
-def _handle_faults(db: Database, state: workload.State, progress: Progress) -> list[str]:
-    """Handles on a reopened store show what is there, and follow it when it changes."""
+def _go_on(db: Database, state: workload.State, progress: Progress) -> tuple[Progress, list[str]]:
+    """Write on to a reopened store; its handles show what was there, and follow. Where it is now, and the faults."""
     handles = {name: db.live(workload.everything, name) for name in state}
     tallies = db.live("SELECT writer, number FROM crash_tallies ORDER BY writer")
-    faults = _differences("a handle, once opened", {name: handle.value for name, handle in handles.items()}, state)
+    shown = {name: workload.rows_of(handle.value) for name, handle in handles.items()}
+    faults = _differences("a handle, once opened", shown, state)
     db.run(workload.begin)
     for writer, number in enumerate(progress.numbers):
         db.run(workload.step, writer, number + 1)
     after = replace(progress, numbers=tuple(number + 1 for number in progress.numbers), has_begun=True)
-    shown = {name: handle.value for name, handle in handles.items()}
+    shown = {name: workload.rows_of(handle.value) for name, handle in handles.items()}
     faults += _differences("a handle, after a commit", shown, workload.expected_state(after))
     if tallies.value.fetchall() != shown[workload.Tally.__table__]:
         faults.append(f"a live SQL handle shows {tallies.value.fetchall()} after a commit")
-    return faults
+    return after, faults
 
 
 def _differences(what: str, found: workload.State, expected: workload.State) -> list[str]:

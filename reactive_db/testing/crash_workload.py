@@ -25,10 +25,9 @@ from reactive_db.model.documents import Document
 
 WRITERS: Final = 2
 ACCOUNTS: Final = 6
-CRATES: Final = 12_000
-"""Documents of one bulk load: with `CRATE_BYTES` each, more than fits into one part of a commit."""
-
-CRATE_BYTES: Final = 800
+CRATES: Final = 1_000
+CRATE_BYTES: Final = 9_000
+"""Of each document of a bulk load: together more than fits into one part of a commit."""
 
 _NOTES_KEPT: Final = 8
 _LARGE_EVERY: Final = 40
@@ -169,14 +168,19 @@ def _crates(number: int) -> Iterator[Row]:
 
 
 @query
-def everything(ctx: QueryCtx, table: str) -> list[Row]:
-    """One table as `State` has it, through documents."""
-    document = next(one for one in TABLES if one.__table__ == table)
-    return sorted(_row(one) for one in ctx.db.query(document).collect())
+def everything(ctx: QueryCtx, table: str) -> list[Any]:
+    """All documents of a table."""
+    return ctx.db.query(next(one for one in TABLES if one.__table__ == table)).collect()
 
 
 def state_of_documents(db: Database) -> State:
-    return {document.__table__: db.run(everything, document.__table__) for document in TABLES}
+    """What a store holds, through a query function."""
+    return {document.__table__: rows_of(db.run(everything, document.__table__)) for document in TABLES}
+
+
+def rows_of(documents: list[Document]) -> list[Row]:
+    """Documents of one table as `State` has them."""
+    return sorted(_plain(getattr(one, name) for name in _own_fields(type(one))) for one in documents)
 
 
 def state_of_columns(db: Database) -> State:
@@ -259,10 +263,6 @@ def _differences(table: str, found: Sequence[Row], expected: Sequence[Row]) -> I
 
 def _own_fields(document: type[Document]) -> list[str]:
     return [name for name in document.__struct_fields__ if name not in ("id", "creation_time")]
-
-
-def _row(document: Document) -> Row:
-    return _plain(getattr(document, name) for name in _own_fields(type(document)))
 
 
 def _plain(values: Iterable[Any]) -> Row:

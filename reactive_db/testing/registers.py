@@ -18,9 +18,12 @@ from reactive_db.query.bounds import between, gte, lt
 from reactive_db.testing.history import Append, Read
 
 Operation = Append | Read
+Kind = Literal["append", "read", "read all", "fail"]
 
 WAYS: Final = 5
 """How many ways there are to do the same thing."""
+
+_KINDS: Final[tuple[Kind, ...]] = ("append", "read", "read all")
 
 PAGED: Final = 3
 """The way to read all that a function has only once."""
@@ -36,7 +39,7 @@ class Register(Document, table="testing_registers", indexes={"by_name": ["name"]
 class Step(Object):
     """One thing that a transaction does; plain, so that it can be an argument of a function."""
 
-    kind: Literal["append", "read", "read all", "fail inside", "fail"]
+    kind: Kind
     register: str = ""
     all_registers: list[str] = []
     """What `read all` has to find or find absent."""
@@ -82,7 +85,7 @@ def random_steps(random: Random, names: Sequence[str], ids: Mapping[str, str], v
     """One to five steps over some of the registers; each append takes the next of `values`."""
     steps: list[Step] = []
     for _ in range(random.randint(1, 5)):
-        kind = random.choices(("append", "read", "read all"), (5, 5, 1))[0]
+        kind = random.choices(_KINDS, (5, 5, 1))[0]
         way = random.randrange(WAYS)
         if kind == "read all":
             is_paged = any(step.kind == kind and step.way == PAGED for step in steps)

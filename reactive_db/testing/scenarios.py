@@ -8,9 +8,10 @@ luck. One seed gives one trace, on every machine.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal, NamedTuple
 
 from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Transaction as EngineTransaction
@@ -39,21 +40,23 @@ class Run:
         return found.outcome
 
 
-def run_script(store: Store, script: Sequence[str], *, way: int = registers.WAYS) -> Run:
+def run_script(store: Store, script: Sequence[str], *, way: int = registers.WAYS, exist: bool = False) -> Run:
     """Run one transaction of each caller, in the interleaving of `script`; at the end every register is read.
 
     A line is `<caller> reads x y`, `<caller> reads all`, `<caller> appends x` or `<caller> commits`; a transaction
-    begins with its first line. `way` is how registers are read and written.
+    begins with its first line. `way` is how registers are read and written; with `exist` they have documents before.
     """
     recorder = _Recorder()
-    lines = parse(script, way)
-    ongoing = {caller: _one(store, caller, steps_of(caller, lines), recorder) for caller in dict.fromkeys(c for c, _ in lines)}
-    begun: set[str] = set()
-    for caller, steps in lines:
-        for _ in range(max(len(steps), 1) + (caller not in begun)):
-            next(ongoing[caller], None)
-        begun.add(caller)
-    _read_at_last(store, names_in(lines), recorder)
+    lines = parse(script, way, _create(store, names_in(script)) if exist else {})
+    ongoing: dict[str, Iterator[None]] = {}
+    for line in lines:
+        if line.caller not in ongoing:
+            steps = [step for other in lines if other.caller == line.caller for step in other.steps]
+            ongoing[line.caller] = _one(store, line.caller, steps, recorder)
+            next(ongoing[line.caller])
+        for _ in range(len(line.steps) or 1):
+            next(ongoing[line.caller], None)
+    _read_at_last(store, names_in(script), recorder)
     return Run(tuple(recorder.trace), tuple(recorder.history))
 
 
@@ -62,9 +65,7 @@ def run_random(store: Store, seed: int, *, callers: int = 4, transactions: int =
     random = Random(seed)
     recorder = _Recorder()
     all_names = [f"r{number}" for number in range(names)]
-    transaction = store.begin("setup")
-    ids = registers.create(DatabaseWriter(store, transaction), all_names[: names // 2])
-    store.committer.commit(transaction)
+    ids = _create(store, all_names[: names // 2])
 
     def begin(caller: int) -> Iterator[None]:
         steps = registers.random_steps(random, all_names, ids, recorder.values)
@@ -83,35 +84,48 @@ def run_random(store: Store, seed: int, *, callers: int = 4, transactions: int =
     return Run(tuple(recorder.trace), tuple(recorder.history))
 
 
-def parse(script: Sequence[str], way: int) -> list[tuple[str, list[Step]]]:
-    """The lines of a script as caller and steps; to commit is no step."""
+class Line(NamedTuple):
+    """A line of a script; to commit takes no step."""
+
+    text: str
+    caller: str
+    steps: list[Step]
+
+
+def parse(script: Sequence[str], way: int, ids: Mapping[str, str]) -> list[Line]:
+    """A script as steps; `ids` are those of the registers that exist."""
     values = itertools.count(1)
-    named = dict.fromkeys(name for line in script for name in line.split()[2:] if name != "all")
-    lines: list[tuple[str, list[Step]]] = []
-    for caller, verb, *names in map(str.split, script):
+
+    def step(kind: Literal["read", "append"], name: str) -> Step:
+        value = next(values) if kind == "append" else 0
+        return Step(kind=kind, register=name, value=value, way=way, id=ids.get(name, ""))
+
+    lines: list[Line] = []
+    for text in script:
+        caller, verb, *names = text.split()
         match verb:
             case "reads" if names == ["all"]:
-                steps = [Step(kind="read all", all_registers=list(named), way=way)]
+                steps = [Step(kind="read all", all_registers=names_in(script), way=way)]
             case "reads":
-                steps = [Step(kind="read", register=name, way=way) for name in names]
+                steps = [step("read", name) for name in names]
             case "appends":
-                steps = [Step(kind="append", register=name, value=next(values), way=way) for name in names]
+                steps = [step("append", name) for name in names]
             case "commits" if not names:
                 steps = []
             case _:
-                raise ValueError(f"{caller!r} cannot {verb!r} {names}")
-        lines.append((caller, steps))
+                raise ValueError(f"a script has no line {text!r}")
+        lines.append(Line(text, caller, steps))
     return lines
 
 
-def steps_of(caller: str, lines: Sequence[tuple[str, list[Step]]]) -> list[Step]:
-    """Everything that one caller does."""
-    return [step for own, steps in lines for step in steps if own == caller]
+def callers_of(lines: Sequence[Line]) -> list[str]:
+    """Every caller, in order of appearance."""
+    return list(dict.fromkeys(line.caller for line in lines))
 
 
-def names_in(lines: Sequence[tuple[str, list[Step]]]) -> list[str]:
+def names_in(script: Sequence[str]) -> list[str]:
     """Every register that a script speaks of."""
-    return list(dict.fromkeys(step.register for _, steps in lines for step in steps if step.register))
+    return list(dict.fromkeys(name for line in script for name in line.split()[2:] if name != "all"))
 
 
 _ENDED = object()
@@ -157,6 +171,13 @@ def _end(store: Store, transaction: EngineTransaction, is_whole: bool) -> tuple[
         return Outcome.COMMITTED, f"commits at {store.committer.commit(transaction)}"
     except ConflictError:
         return Outcome.ABORTED, "meets a conflict"
+
+
+def _create(store: Store, names: Sequence[str]) -> dict[str, str]:
+    transaction = store.begin("create")
+    ids = registers.create(DatabaseWriter(store, transaction), names)
+    store.committer.commit(transaction)
+    return ids
 
 
 def _read_at_last(store: Store, names: Sequence[str], recorder: _Recorder) -> None:

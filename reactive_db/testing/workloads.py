@@ -1,16 +1,17 @@
-"""A list-append workload: real threads run real functions against a database, and what each saw is written down.
+"""List-append workloads: real threads run real functions against a database, and what each saw is written down.
 
-Judge the history with `reactive_db.testing.consistency.check`; the seed decides what every thread does, the operating
-system when.
+In a `Workload` the seed decides what every thread does and the operating system when; `run_interleaved` follows an
+interleaving that is spelled out. Judge their histories with `reactive_db.testing.consistency.check`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -21,8 +22,10 @@ from reactive_db.functions.contexts import MutationCtx, QueryCtx
 from reactive_db.functions.definitions import mutation, query
 from reactive_db.handles import QueryHandle
 from reactive_db.testing import registers
-from reactive_db.testing.history import Outcome, Read, Transaction
+from reactive_db.testing.history import Outcome, Transaction
+from reactive_db.testing.interleave import Steps
 from reactive_db.testing.registers import Operation, Step
+from reactive_db.testing.scenarios import callers_of, names_in, parse
 
 SWITCH_SECONDS: Final = 1e-6
 """How long a thread runs while others want to: so short that they meet inside transactions all the time."""
@@ -55,10 +58,9 @@ def look(ctx: QueryCtx, steps: list[Step]) -> Any:
 
 
 @query
-def look_at_all(ctx: QueryCtx, names: list[str]) -> dict[str, list[int]]:
+def look_at_all(ctx: QueryCtx, names: list[str]) -> Any:
     """Every register, whole."""
-    (read_all,) = [Step(kind="read all", all_registers=names, way=2)]
-    return {read.register: list(read.values) for read in registers.look(ctx.db, read_all) if isinstance(read, Read)}
+    return registers.look(ctx.db, Step(kind="read all", all_registers=names, way=2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,11 @@ class Workload:
         if self._failures:
             raise self._failures[0]
         self._record(len(threads), lambda: self._database.run(look, [self._read_all()]))
-        self._record(len(threads), lambda: _reads(everything.value))
+        self._record(len(threads), lambda: everything.value)
         everything.close()
         return self._history
 
-    def _work(self, number: int, start: threading.Barrier, everything: QueryHandle[dict[str, list[int]]]) -> None:
+    def _work(self, number: int, start: threading.Barrier, everything: QueryHandle[Any]) -> None:
         random = Random(f"{self._seed}/{number}")
         start.wait()
         try:
@@ -119,7 +121,7 @@ class Workload:
         except BaseException as error:
             self._failures.append(error)
 
-    def _transaction(self, caller: int, random: Random, everything: QueryHandle[dict[str, list[int]]]) -> None:
+    def _transaction(self, caller: int, random: Random, everything: QueryHandle[Any]) -> None:
         database = self._database
         steps = self._steps(random)
         match random.randrange(10):
@@ -127,7 +129,7 @@ class Workload:
                 steps = [step for step in steps if step.kind != "append"]
                 self._record(caller, lambda: database.run(look, steps))
             case 1:
-                self._record(caller, lambda: _reads(everything.value))
+                self._record(caller, lambda: everything.value)
             case 2:
                 self._record(caller, lambda: database.run(transact, [*steps, Step(kind="fail")]), steps)
             case 3:
@@ -152,8 +154,49 @@ class Workload:
         self._history.append(Transaction(caller, started, next(self._clock), outcome, operations))
 
 
-def _reads(everything: dict[str, list[int]]) -> list[Operation]:
-    return [Read(name, tuple(values)) for name, values in everything.items()]
+def run_interleaved(
+    database: Database, script: Sequence[str], *, way: int = registers.WAYS, exist: bool = False
+) -> list[Transaction]:
+    """Run a script of `reactive_db.testing.scenarios.run_script` as functions, each caller on a thread of its own.
+
+    A caller that appends nothing is a query, any other a mutation: nobody loses, because who loses a race runs again.
+    """
+    ids = database.run(create, names_in(script)) if exist else {}
+    lines = parse(script, way, ids)
+    turns = Steps(script)
+    clock = itertools.count()
+    has_run: set[str] = set()
+
+    def body(db: Any, caller: str) -> list[Operation]:
+        # Only the first run follows the script; the second one has the Committer's turn and waits for nobody.
+        follows, operations = caller not in has_run, list[Operation]()
+        has_run.add(caller)
+        for number, line in enumerate(line for line in lines if line.caller == caller):
+            if follows and number > 0:
+                turns.reach(line.text)
+            operations += [done for step in line.steps for done in registers.perform(db, step)]
+        return operations
+
+    @mutation
+    def write(ctx: MutationCtx, caller: str) -> Any:
+        return body(ctx.db, caller)
+
+    @query
+    def read(ctx: QueryCtx, caller: str) -> Any:
+        return body(ctx.db, caller)
+
+    def work(caller: str) -> Transaction:
+        own = [line for line in lines if line.caller == caller]
+        writes = any(step.kind == "append" for line in own for step in line.steps)
+        turns.reach(own[0].text)
+        started = next(clock)
+        operations = database.run(write, caller) if writes else database.run(read, caller)
+        return Transaction(caller, started, next(clock), Outcome.COMMITTED, tuple(operations))
+
+    history = turns.run(**{caller: functools.partial(work, caller) for caller in callers_of(lines)})
+    started = next(clock)
+    last = database.run(look, [Step(kind="read", register=name) for name in names_in(script)])
+    return [*history.values(), Transaction("last", started, next(clock), Outcome.COMMITTED, tuple(last))]
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def delete(id: str, table: int = TASKS) -> DocumentWrite:
     return DocumentWrite(table, id, None)
 
 
-def define(name: str, number: int = TASKS, id: str | None = None, **columns: ColumnType | str) -> DocumentWrite:
+def define(name: str, /, number: int = TASKS, id: str | None = None, **columns: ColumnType | str) -> DocumentWrite:
     """Define or redefine a table; a column given as a string is of that kind."""
     types = {field: ColumnType(kind) if isinstance(kind, str) else kind for field, kind in columns.items()}  # type: ignore[arg-type]
     return define_typed(name, types, number, id)

@@ -1,0 +1,109 @@
+"""`%load_ext reactive_db`: what the extension adds to a shell, and takes away again.
+
+In a kernel: handles are shown as live tables, `%%live` makes a cell live, and the end of each cell settles both.
+In a shell without a kernel's loop nothing can change by itself: handles are shown as they are, and `%%live` runs its
+cell once and says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reactive_db.handles import QueryHandle
+from reactive_db.notebook.capture import is_capturing
+from reactive_db.notebook.executions import current_execution
+from reactive_db.notebook.live_cell import LiveCell
+from reactive_db.notebook.live_display import LiveDisplay
+from reactive_db.notebook.live_table import LiveTable, table_of
+from reactive_db.notebook.refresher import Loop, Refresher
+from reactive_db.runtime import SystemRuntime
+
+_loaded: dict[Any, Extension] = {}
+
+
+def load(shell: Any) -> None:
+    """Add the extension to an IPython shell; does nothing if it has it already."""
+    if shell not in _loaded:
+        loop = _main_loop(shell)
+        shell.register_magic_function(_run_once(shell), "cell", "live")
+        if loop is not None:
+            _loaded[shell] = Extension(shell, loop)
+
+
+def unload(shell: Any) -> None:
+    """Take the extension away; live outputs stay as they are."""
+    extension = _loaded.pop(shell, None)
+    if extension is not None:
+        extension.close()
+    shell.magics_manager.magics["cell"].pop("live", None)
+
+
+class Extension:
+    """The live outputs of one kernel."""
+
+    def __init__(self, shell: Any, loop: Loop) -> None:
+        self._shell = shell
+        self._runtime = SystemRuntime()
+        self._refresher = Refresher(loop, self._runtime)
+        shell.register_magic_function(self._live, "cell", "live")
+        shell.display_formatter.ipython_display_formatter.for_type(QueryHandle, self._show)
+        shell.events.register("pre_run_cell", self._before_cell)
+        shell.events.register("post_run_cell", self._after_cell)
+
+    def close(self) -> None:
+        self._shell.events.unregister("pre_run_cell", self._before_cell)
+        self._shell.events.unregister("post_run_cell", self._after_cell)
+        self._shell.display_formatter.ipython_display_formatter.pop(QueryHandle, None)
+        self._refresher.remove(lambda output: True)
+
+    def _live(self, line: str, source: str) -> None:
+        """%%live: run this cell now, and again whenever something it has read changes.
+
+        Reading is: the `.value` of a handle, `db.run(query, …)`, `db.sql(…)`. Output, errors and figures are shown in
+        place of the earlier ones. Running the cell again replaces its code.
+        """
+        made_by = current_execution(self._shell)
+        cell = LiveCell(self._shell, source, self._display(), self._refresher, made_by)
+        if made_by.cell is None:
+            # A front end that does not name its cells: the same code is taken for the same cell.
+            self._refresher.remove(lambda output: isinstance(output, LiveCell) and output.source == source)
+        try:
+            cell.run_first()
+        except BaseException:
+            cell.close()
+            raise
+        self._refresher.add(cell)
+
+    def _show(self, handle: QueryHandle[Any]) -> None:
+        """Show a handle where the running cell is; inside a live cell it is part of that cell's output."""
+        if is_capturing():
+            part = table_of(handle, handle.error)
+            self._shell.display_pub.publish(part.data, part.metadata)
+        else:
+            made_by = current_execution(self._shell)
+            self._refresher.add(LiveTable(handle, self._display(), self._refresher, made_by))
+
+    def _display(self) -> LiveDisplay:
+        return LiveDisplay(self._shell.display_pub, self._runtime)
+
+    def _before_cell(self, info: object) -> None:
+        execution = current_execution(self._shell)
+        self._refresher.remove(lambda output: execution.replaces(output.made_by))
+
+    def _after_cell(self, result: object) -> None:
+        self._refresher.settle()
+
+
+def _main_loop(shell: Any) -> Loop | None:
+    """The loop that a kernel runs its cells on; None where there is no kernel, or one that has none."""
+    loop: Loop | None = getattr(getattr(shell, "kernel", None), "io_loop", None)
+    return loop if hasattr(shell.display_pub, "register_hook") else None
+
+
+def _run_once(shell: Any) -> Any:
+    def live(line: str, source: str) -> None:
+        """%%live: in this shell, run the cell once; in Jupyter, run it again whenever something it read changes."""
+        shell.run_cell(source)
+        print("(A live cell runs again by itself only in a Jupyter kernel; here it ran once.)")
+
+    return live

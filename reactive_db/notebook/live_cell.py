@@ -1,0 +1,93 @@
+"""A live cell: code that runs again whenever something it has read changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reactive_db.notebook.capture import capturing
+from reactive_db.notebook.cell_code import CellCode, interruptible
+from reactive_db.notebook.executions import Execution
+from reactive_db.notebook.live_display import LiveDisplay
+from reactive_db.notebook.outputs import Display, Part, Stream, display_of, failed_display_of
+from reactive_db.notebook.reads import Reads
+from reactive_db.notebook.refresher import Refresher
+
+
+class LiveCell:
+    """A `LiveOutput` that runs a cell's code.
+
+    Responsibilities: one run at a time, what it has read, its output or its error in one display. Not: when to run.
+
+    Attributes:
+        source: the code.
+    """
+
+    def __init__(
+        self, shell: Any, source: str, display: LiveDisplay, refresher: Refresher, made_by: Execution
+    ) -> None:
+        self.made_by = made_by
+        self.source = source
+        self._code = CellCode(shell, source)
+        self._publisher = shell.display_pub
+        self._display = display
+        self._refresher = refresher
+        self._reads = Reads(refresher.wake)
+        self._good: Sequence[Part] = ()
+        self._shown = Display({})
+
+    def run_first(self) -> None:
+        """Run as part of the cell that the user has just run.
+
+        Raises:
+            Exception: what the code raised, if it has read nothing: no change could mend it.
+            KeyboardInterrupt: the user stopped it.
+        """
+        error = self._run()
+        if error is not None and (len(self._reads) == 0 or not isinstance(error, Exception)):
+            raise error
+
+    def is_stale(self) -> bool:
+        return self._reads.is_stale()
+
+    def refresh(self) -> None:
+        self._run()
+
+    def repeat(self) -> None:
+        self._display.show(self._shown)
+
+    def stop(self, error: Exception) -> None:
+        self._show(failed_display_of(self._good, (), f"{type(error).__name__}: {error}"))
+        self.close()
+
+    def close(self) -> None:
+        self._reads.close()
+
+    def _run(self) -> BaseException | None:
+        """Run, show the output or the error, and return the error."""
+        reads, failure = Reads(self._refresher.wake), None
+        with capturing(self._publisher) as capture, reads.following():
+            try:
+                with interruptible():
+                    self._code.run()
+            except BaseException as error:  # nothing that a cell raises may end the kernel's loop
+                failure = error
+        if failure is not None:
+            # It may have failed before it read what made it run; that can mend it, too.
+            reads.keep(self._reads)
+        self._reads.close()
+        self._reads = reads
+        self._show_run(capture.parts, failure)
+        return failure
+
+    def _show_run(self, parts: Sequence[Part], failure: BaseException | None) -> None:
+        if failure is None:
+            self._good = parts
+            self._show(display_of(parts))
+        else:
+            printed = [part for part in parts if isinstance(part, Stream)]
+            self._show(failed_display_of(self._good, printed, self._code.short_traceback(failure)))
+
+    def _show(self, display: Display) -> None:
+        self._shown = display
+        self._display.show(display)

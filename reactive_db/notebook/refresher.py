@@ -1,0 +1,182 @@
+"""The refresher: brings live outputs up to date, on the kernel's main loop.
+
+Theory of operation. A change of anything that a live output has read wakes the refresher, on whatever thread. It then
+looks, on the main loop, which outputs are stale, and refreshes those, one after the other. Many changes before it comes
+to that are one refresh, and rounds keep a distance: the server drops what a kernel sends too fast, and cells that take
+long must leave the loop free for others. At the end of each cell everything is settled: the notebook that nbclient
+saves shows the final state. nbclient hears only what is sent while a cell runs, so what was sent between cells is
+sent once more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from reactive_db import limits
+from reactive_db.errors import LimitError
+from reactive_db.notebook.executions import Execution
+from reactive_db.runtime import Runtime
+
+_log = logging.getLogger(__name__)
+
+
+class Loop(Protocol):
+    """The part of a kernel's main loop that we need; tornado's IOLoop is one."""
+
+    def add_callback(self, callback: Callable[[], None], /) -> Any:
+        """Call `callback` on the loop's thread, soon; may be called from any thread."""
+
+    def call_later(self, delay: float, callback: Callable[[], None], /) -> Any:
+        """Call `callback` in `delay` seconds; called on the loop's thread only."""
+
+
+class LiveOutput(Protocol):
+    """Something shown in a notebook that follows what it has read.
+
+    Attributes:
+        made_by: the run of a cell that shows it.
+    """
+
+    made_by: Execution
+
+    def is_stale(self) -> bool:
+        """Whether it would look different now."""
+
+    def refresh(self) -> None:
+        """Show the present state; not stale afterwards, unless that changed what it reads."""
+
+    def repeat(self) -> None:
+        """Send what it shows once more."""
+
+    def stop(self, error: Exception) -> None:
+        """Stay as it is, and say why."""
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+
+
+class Refresher:
+    """Keeps live outputs right.
+
+    Responsibilities: when, in which order, how often. Not: what an output shows, or what it reads.
+    """
+
+    def __init__(self, loop: Loop, runtime: Runtime) -> None:
+        self._loop = loop
+        self._runtime = runtime
+        self._thread = threading.get_ident()
+        self._outputs: dict[LiveOutput, None] = {}
+        self._unsaved: dict[LiveOutput, None] = {}
+        self._lock = threading.Lock()
+        self._is_due = False
+        self._is_busy = False
+        self._woke_itself = False
+        self._rounds = 0
+        self._next_round = 0.0
+
+    def __len__(self) -> int:
+        return len(self._outputs)
+
+    def add(self, output: LiveOutput) -> None:
+        """Keep `output` right from now on. Past LIVE_OUTPUTS_MAX the oldest one stops."""
+        self._outputs[output] = None
+        if len(self._outputs) > limits.LIVE_OUTPUTS_MAX:
+            oldest = next(iter(self._outputs))
+            self._stop(oldest, f"more than {limits.LIVE_OUTPUTS_MAX} outputs are live", "LIVE_OUTPUTS_MAX")
+
+    def remove(self, is_gone: Callable[[LiveOutput], bool]) -> None:
+        """Close and forget the outputs for which `is_gone` is true."""
+        for output in [output for output in self._outputs if is_gone(output)]:
+            self._forget(output)
+            output.close()
+
+    def wake(self, change: object = None) -> None:
+        """Something changed; any thread may say so, and as often as it likes."""
+        if self._is_busy and threading.get_ident() == self._thread:
+            self._woke_itself = True
+        with self._lock:
+            if self._is_due:
+                return
+            self._is_due = True
+        self._loop.add_callback(self._on_loop)
+
+    def settle(self) -> None:
+        """Refresh until nothing is stale, and send again what no saved notebook has heard of. Never raises.
+
+        Gives up after LIVE_SETTLE_SECONDS_MAX and leaves the rest to the loop. Does nothing outside the main thread or
+        inside a refresh.
+        """
+        if self._is_busy or threading.get_ident() != self._thread:
+            return
+        deadline = self._runtime.monotonic() + limits.LIVE_SETTLE_SECONDS_MAX
+        while stale := self._stale():
+            if self._runtime.monotonic() >= deadline:
+                self.wake()
+                break
+            self._refresh(stale)
+            for output in stale:
+                self._unsaved.pop(output, None)
+        for output in list(self._unsaved):
+            self._guarded(output, output.repeat)
+        self._unsaved.clear()
+
+    def _on_loop(self) -> None:
+        wait = self._next_round - self._runtime.monotonic()
+        if wait > 0:
+            self._loop.call_later(wait, self._round)
+        else:
+            self._round()
+
+    def _round(self) -> None:
+        with self._lock:
+            self._is_due = False
+        if self._is_busy:
+            return
+        began = self._runtime.monotonic()
+        stale = self._stale()
+        self._refresh(stale)
+        self._unsaved.update(dict.fromkeys(stale))
+        ended = self._runtime.monotonic()
+        rest = max(limits.LIVE_UPDATE_INTERVAL_SECONDS, len(stale) / limits.LIVE_UPDATES_PER_SECOND_MAX, ended - began)
+        self._next_round = ended + rest
+
+    def _stale(self) -> list[LiveOutput]:
+        return [output for output in self._outputs if output.is_stale()]
+
+    def _refresh(self, stale: list[LiveOutput]) -> None:
+        """One round; outputs that keep each other stale are stopped after LIVE_ROUNDS_MAX of them."""
+        self._is_busy, self._woke_itself = True, False
+        try:
+            for output in stale:
+                self._guarded(output, output.refresh)
+        finally:
+            self._is_busy = False
+        self._rounds = self._rounds + 1 if self._woke_itself else 0
+        if self._rounds >= limits.LIVE_ROUNDS_MAX:
+            self._rounds = 0
+            for output in self._stale():
+                self._stop(
+                    output,
+                    f"it was run {limits.LIVE_ROUNDS_MAX} times in a row because live cells change what they read",
+                    "LIVE_ROUNDS_MAX",
+                )
+
+    def _stop(self, output: LiveOutput, why: str, limit: str) -> None:
+        self._forget(output)
+        error = LimitError(f"no longer live: {why} ({limit}). Run the cell again to make it live.", limit=limit)
+        self._guarded(output, lambda: output.stop(error))
+
+    def _guarded(self, output: LiveOutput, call: Callable[[], None]) -> None:
+        """An output that cannot be shown is forgotten; it harms neither the others nor the cell that has just ended."""
+        try:
+            call()
+        except Exception:
+            self._forget(output)
+            _log.exception("a live output could not be shown; it is no longer live")
+
+    def _forget(self, output: LiveOutput) -> None:
+        self._outputs.pop(output, None)
+        self._unsaved.pop(output, None)

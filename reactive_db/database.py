@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from reprlib import repr as short
 from types import TracebackType
@@ -17,12 +19,13 @@ from tqdm.auto import tqdm
 from reactive_db.engine.bulk import load
 from reactive_db.engine.read_set import BY_ID, ReadSet
 from reactive_db.engine.store import Store
-from reactive_db.functions.definitions import Action, Function, Mutation, Query, on_redefined
+from reactive_db.errors import NotAStoreError, ReactiveDBError, SqlError
+from reactive_db.functions.definitions import Action, Function, Mutation, Query, check_kind, on_redefined
 from reactive_db.functions.runner import Runner
 from reactive_db.handles import QueryHandle, reading
 from reactive_db.limits import Limits
 from reactive_db.model.codec import encoder
-from reactive_db.model.documents import Document
+from reactive_db.model.documents import Document, table_of
 from reactive_db.model.keys import EVERYTHING
 from reactive_db.reactive.live_query import Compute, Key, Outcome
 from reactive_db.reactive.scheduler import Scheduler
@@ -34,6 +37,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _SQL: Final = "sql"
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _MEMORY: Final = ""
 _open: dict[str, Database] = {}
 _open_lock = threading.RLock()
@@ -67,8 +71,19 @@ def connect(
 
 
 def store_path(target: str | os.PathLike[str]) -> Path:
-    """The store directory that a name or a path stands for."""
+    """The store directory that a name or a path stands for.
+
+    Raises:
+        NotAStoreError: it is a URL, or nothing that can name a store.
+    """
     text = os.fspath(target)
+    if _URL.match(text):
+        raise NotAStoreError(
+            f"{text!r} is a URL; this version opens stores in its own process only. Pass a name such as "
+            "`course`, or the path of a store directory."
+        )
+    if not text.strip(". "):
+        raise NotAStoreError(f"{text!r} names no store. Pass a name such as `course`, or nothing for one in memory.")
     path = Path(text).expanduser()
     if isinstance(target, str) and path.name == text and not path.suffix:
         home = os.environ.get("REACTIVE_DB_HOME")
@@ -131,7 +146,7 @@ class Database:
 
         `debounce=` and `throttle=`, in seconds, slow down what is shown; they may also be set on the handle.
         """
-        self._store.check_open()
+        self._check_usable("live")
         pace = self._take_pace(query, kwargs)
         if isinstance(query, str):
             key, run = self._sql_key(query, *args)
@@ -151,7 +166,7 @@ class Database:
         """
         if reading.get() is not None:
             return _read(self.live(statement, parameters))
-        self._store.check_open()
+        self._check_usable("sql")
         self._store.catalog.define_mentioned(statement)
         self._store.flusher.flush()
         table, ts = self._store.columns.query(statement, parameters)
@@ -162,14 +177,15 @@ class Database:
 
         Args:
             document: their class.
-            source: a path to a .parquet or .csv file, a data frame, an Arrow table, or an iterable of documents or
-                dicts. Its columns are the fields.
+            source: a path to a .parquet or .csv file (.csv.gz and .csv.zip too), a data frame, an Arrow table, or an
+                iterable of documents or dicts. Its columns are the fields.
             progress: show a progress bar.
 
         Raises:
             DocumentError: a row does not fit; the path says which, and nothing was inserted.
         """
-        with tqdm(desc=f"Loading {document.__table__}", unit=" documents", disable=not progress) as bar:
+        self._check_usable("load")
+        with tqdm(desc=f"Loading {table_of(document)}", unit=" documents", disable=not progress) as bar:
 
             def report(done: int, total: int | None) -> None:
                 bar.total = total
@@ -202,6 +218,10 @@ class Database:
         state = "closed" if self.is_closed else f"ts {self.ts}"
         return f"<Database {self.path or 'in memory'}, {state}>"
 
+    def _check_usable(self, verb: str) -> None:
+        self._store.check_open()
+        self._runner.check_outside(f"db.{verb}")
+
     def _take_pace(self, query: Any, kwargs: dict[str, Any]) -> dict[str, float]:
         own = query.signature.parameters if isinstance(query, Function) else {}
         names = [name for name in ("debounce", "throttle") if name in kwargs and name not in own]
@@ -209,6 +229,7 @@ class Database:
 
     def _sql_key(self, statement: str, parameters: Parameters = None) -> tuple[Key, Compute]:
         self._store.catalog.define_mentioned(statement)
+        self._store.flusher.flush()  # the columns take the statement apart: they have to know every table
         numbers = self._store.tables_read(statement)
 
         def compute(ts: int, page_end: bytes | None) -> Outcome:
@@ -221,15 +242,22 @@ class Database:
             except Exception as error:
                 return Outcome(ts, reads, error=error)
 
-        return (_SQL, encoder.encode([statement, parameters])), compute
+        try:
+            return (_SQL, encoder.encode([statement, parameters])), compute
+        except (TypeError, UnicodeEncodeError, OverflowError) as error:
+            raise SqlError(f"the parameters of a live statement are plain values: {error}.") from None
 
     def _follow_redefinition(self, function: Function[..., Any]) -> None:
         """A re-run cell declared a function again: its open handles move to the new one."""
 
-        def renewed(key: Key) -> Compute | None:
-            if not isinstance(function, Query):
-                return None
-            arguments = function.signature.unkey(key[1], self._store.catalog.converter)
+        def renewed(key: Key) -> Compute:
+            try:
+                check_kind(function, Query)
+                arguments = function.signature.unkey(key[1], self._store.catalog.converter)
+            except ReactiveDBError as error:
+                # The handle shows it; whoever declares a function is not to blame for what others asked of the old one.
+                outcome = partial(Outcome, reads=ReadSet(), error=error)
+                return lambda ts, page_end: outcome(ts)
             return self._runner.compute(function, arguments)
 
         self._scheduler.redefine(function.name, renewed)

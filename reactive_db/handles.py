@@ -6,6 +6,7 @@ What it shows is swapped in one step, from any thread; observers are told afterw
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import traitlets
 from traitlets.utils.bunch import Bunch
 
+from reactive_db.errors import ReturnError
 from reactive_db.presentation import as_html, as_text
 from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, isolated
 from reactive_db.reactive.scheduler import Scheduler
@@ -29,6 +31,7 @@ reading: ContextVar[Callable[[QueryHandle[Any]], None] | None] = ContextVar("rea
 """Called with each handle whose value is read; a live cell finds out so what it depends on."""
 
 _NAMES = ("ts", "status", "error", "value")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +152,12 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
 
     def _swap(self, outcome: Outcome) -> Callable[[], None]:
         before = self._shown
+        after = _Shown(before.value, "error", outcome.error, outcome.ts)
         if outcome.error is None:
-            after = _Shown(isolated(outcome.value), "current", None, outcome.ts)
-        else:
-            after = _Shown(before.value, "error", outcome.error, outcome.ts)
+            try:
+                after = _Shown(isolated(outcome.value), "current", None, outcome.ts)
+            except ReturnError as error:
+                after = _Shown(before.value, "error", error, outcome.ts)
         self._shown = after
         if self.throttle > 0:
             self._last_change = self._runtime.monotonic()
@@ -167,6 +172,16 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
                     self.notify_change(Bunch(name=name, old=old, new=new, owner=self, type="change"))
 
         return tell
+
+    def _notify_observers(self, event: Any) -> None:
+        """Call every observer, though one raises; traitlets stops at the first."""
+        found = self._trait_notifiers
+        kinds = [found.get(name, {}) for name in (event["name"], traitlets.All)]
+        for observer in [one for kind in kinds for type_ in ("change", traitlets.All) for one in kind.get(type_, ())]:
+            try:
+                observer(event)
+            except Exception:
+                _log.exception("an observer of %s raised; other observers and the data are not affected", self.title)
 
     def _read(self, name: str | None) -> Any:
         if name == "value" and (reader := reading.get()) is not None:

@@ -6,10 +6,16 @@ Fixtures of one area live in a conftest.py beside its tests.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from reactive_db import Database, Limits
+from reactive_db.engine.store import Store
+from reactive_db.runtime import Runtime, SystemRuntime
 
 # `ci` looks at a few new examples in every run; its failures print a blob that repeats them anywhere
 # (`@reproduce_failure`). No deadlines: two busy cores would fail tests that are right.
@@ -30,3 +36,35 @@ def stores_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "stores"
     monkeypatch.setenv("REACTIVE_DB_HOME", str(folder))
     return folder
+
+
+class Open(Protocol):
+    """Opens a store of its own for a test: in memory, or in a directory."""
+
+    def __call__(
+        self, path: Path | None = None, *, limits: Limits | None = None, runtime: Runtime | None = None
+    ) -> Database: ...
+
+
+@pytest.fixture
+def open_db() -> Iterator[Open]:
+    """Makes databases that the end of the test closes; unlike `rdb.connect`, never the same one twice."""
+    opened: list[Database] = []
+
+    def open_db(
+        path: Path | None = None, *, limits: Limits | None = None, runtime: Runtime | None = None
+    ) -> Database:
+        runtime, limits = runtime or SystemRuntime(), limits or Limits()
+        store = Store.in_memory(runtime, limits) if path is None else Store.open(path, runtime, limits)
+        opened.append(Database(store))
+        return opened[-1]
+
+    yield open_db
+    for database in reversed(opened):
+        database.close()
+
+
+@pytest.fixture
+def db(open_db: Open) -> Database:
+    """A fresh store in memory."""
+    return open_db()

@@ -6,13 +6,15 @@ matched with its table on first use; what the store already says about the table
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from reactive_db import limits
 from reactive_db.engine.collector import collector_paused
 from reactive_db.engine.committer import Committer
 from reactive_db.engine.snapshots import Snapshots
 from reactive_db.errors import IdError, SchemaError, SchemaMismatchError
+from reactive_db.interrupts import Shielded
 from reactive_db.model.codec import Converter
 from reactive_db.model.documents import Document, current_document, declared_document, declared_documents, table_of
 from reactive_db.model.ids import RANDOM_BYTES, USER_TABLES_FROM, Id, known_table_number, new_id, table_number
@@ -20,6 +22,8 @@ from reactive_db.model.schema import TABLES_NUMBER, TableDefinition, TableSchema
 from reactive_db.runtime import Runtime
 from reactive_db.storage.columns import Columns
 from reactive_db.storage.tables import Table, Write
+
+_WORD: Final = re.compile(r"\w+")
 
 
 class Catalog:
@@ -87,13 +91,31 @@ class Catalog:
         return self.table(document)
 
     def define_mentioned(self, statement: str) -> bool:
-        """Define the tables that an SQL statement seems to name, declared here but new to the store; whether any."""
-        before = len(self._definitions)
-        for document in declared_documents():
-            name = table_of(document)
-            if name in statement and name not in self._definitions and name != "_tables":
-                self.table(document)
-        return len(self._definitions) > before
+        """Define the tables that an SQL statement seems to name, declared here but new to the store; whether any.
+
+        A class that the store refuses changes nothing: its table stays what it was, and SQL can read that.
+        """
+        words = set(_WORD.findall(statement.lower()))
+        mentioned = [cls for cls in declared_documents() if table_of(cls).lower() in words]
+        has_defined = False
+        for document in mentioned:
+            try:
+                if self._is_new(document):
+                    self.table(document)
+                    has_defined = True
+            except SchemaError:
+                if table_of(document) not in self._definitions:
+                    raise
+        return has_defined
+
+    def _is_new(self, document: type[Document]) -> bool:
+        """Whether `document` says anything that the store does not know yet; loads nothing to find out."""
+        if document in self._by_class:
+            return False
+        definition = self._definitions.get(table_of(document))
+        if definition is None:
+            return True
+        return not TableSchema(document, definition.number, self.converter).is_defined_by(definition)
 
     def _load_definitions(self) -> None:
         schema = TableSchema(TableDefinition, TABLES_NUMBER, self.converter)
@@ -111,7 +133,8 @@ class Catalog:
 
     def _define(self, document: type[Document]) -> Table:
         """Match a class with the store: its table is created, loaded, or moved to the new definition."""
-        with self._committer.turn:
+        table_of(document)
+        with Shielded(), self._committer.turn:
             current = current_document(document)
             if current in self._by_class:
                 self._by_class[document] = self._by_class[current]

@@ -205,7 +205,8 @@ class _Look:
         for write in self._tail_writes():
             waiting += 1
             faults += _write_faults(write, set(tables.values()))
-        return f"{sum(map(len, self._ids.values())):,} in columns, {waiting:,} writes waiting", faults
+        count = sum(len(ids) for name, ids in self._ids.items() if name in self._definitions)
+        return f"{count:,} in the columns, {waiting:,} writes waiting for them", faults
 
     def _look_at_history(self) -> Found:
         columns = self._columns

@@ -17,11 +17,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from reactive_db.engine.interrupts import Uninterrupted
 from reactive_db.engine.snapshots import Snapshots
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import Conflict, LoggedCommit, WriteLog
 from reactive_db.errors import ConflictError, StoreClosedError
+from reactive_db.interrupts import Uninterrupted
 from reactive_db.storage.commit import Commit, DocumentWrite, encode_commit
 from reactive_db.storage.flusher import Flusher
 from reactive_db.storage.journal import Journal
@@ -78,24 +78,22 @@ class Committer:
             ConflictError: the race was lost and there is no `again`. Retry on a fresh snapshot.
             StoreFullError, CommitUncertainError: from the journal; the store is closed for good.
         """
-        with self.turn:
-            self._check_alive()
-            while True:
-                try:
-                    self._validate(transaction)
-                    assigned = self._assign(transaction)
-                    break
-                except Conflict as conflict:
-                    self.conflicts += 1
-                    if again is None:
-                        raise self._conflict_error(transaction, conflict) from None
-                finally:
-                    self._snapshots.end(transaction.begin_ts)
-                transaction = again()
+        # Interrupts wait: a commit that has its timestamp goes all the way, for others may have read it already.
+        with Uninterrupted() as interrupts:
+            try:
+                interrupts.acquire(self.turn)
+            except BaseException:
+                self._snapshots.end(transaction.begin_ts)
+                raise
+            try:
+                transaction, assigned = self._assign(transaction, again, interrupts)
+            finally:
+                self.turn.release()
+            if assigned is not None:
+                self._make_durable(assigned, interrupts)
         if assigned is None:
             self.wait_published(transaction.begin_ts)
             return transaction.begin_ts
-        self._make_durable(assigned)
         if self._flusher.is_behind():
             self._flusher.flush()
         return assigned.commit.ts
@@ -105,10 +103,14 @@ class Committer:
 
         Whoever read anything of the table counts as having read what changed.
         """
-        with self.turn:
-            self._check_alive()
-            assigned = self._enqueue({table.schema.number: (table, writes)}, now, source, is_bulk=True)
-        self._make_durable(assigned)
+        with Uninterrupted() as interrupts:
+            interrupts.acquire(self.turn)
+            try:
+                self._check_alive()
+                assigned = self._enqueue({table.schema.number: (table, writes)}, now, source, is_bulk=True)
+            finally:
+                self.turn.release()
+            self._make_durable(assigned, interrupts)
         return assigned.commit.ts
 
     def abandon(self, transaction: Transaction) -> None:
@@ -117,12 +119,18 @@ class Committer:
         self.wait_published(transaction.begin_ts)
 
     def wait_published(self, ts: int) -> None:
-        """Return once everything up to `ts` is durable."""
+        """Return once everything up to `ts` is durable.
+
+        Raises what the journal raised, also long after it did: what rests on a commit that was lost is not shown.
+        """
         if ts > self._snapshots.published:
             with self._mutex:
                 assigned = self._unpublished.get(ts)
             if assigned is not None:
-                self._make_durable(assigned)
+                with Uninterrupted() as interrupts:
+                    self._make_durable(assigned, interrupts)
+            elif ts > self._snapshots.published:
+                self._check_alive()
 
     def fail(self, error: BaseException) -> None:
         """Refuse everything from now on; `error` says why."""
@@ -141,12 +149,25 @@ class Committer:
                 raise Conflict(LoggedCommit(self._snapshots.head, "a new schema", {}, False), (number, "by_id"))
         self._write_log.validate(transaction.read_set, transaction.begin_ts)
 
-    def _assign(self, transaction: Transaction) -> Assigned | None:
-        writes = transaction.writes
-        if not writes:
-            return None
-        tables = {number: (transaction.tables[number], changes) for number, changes in writes.items()}
-        return self._enqueue(tables, transaction.now, transaction.source, is_bulk=False)
+    def _assign(
+        self, transaction: Transaction, again: Callable[[], Transaction] | None, interrupts: Uninterrupted
+    ) -> tuple[Transaction, Assigned | None]:
+        """Validate until a run holds, and give it its timestamp, if it writes at all; the caller has the turn."""
+        while True:
+            try:
+                self._check_alive()
+                self._validate(transaction)
+                tables = {number: (transaction.tables[number], w) for number, w in transaction.writes.items()}
+                if not tables:
+                    return transaction, None
+                return transaction, self._enqueue(tables, transaction.now, transaction.source, is_bulk=False)
+            except Conflict as conflict:
+                self.conflicts += 1
+                if again is None:
+                    raise self._conflict_error(transaction, conflict) from None
+            finally:
+                self._snapshots.end(transaction.begin_ts)
+            transaction = interrupts.call(again)
 
     def _enqueue(
         self, tables: dict[int, tuple[Table, list[Write]]], now: float, source: str, is_bulk: bool
@@ -159,29 +180,28 @@ class Committer:
         logged = LoggedCommit(ts, source, kept, is_bulk)
         assigned = Assigned(commit, logged)
         oldest = self._snapshots.oldest()
-        with Uninterrupted():
-            for table, writes in tables.values():
-                table.apply(ts, writes, is_bulk)
-                table.vacuum(oldest)
-            self._write_log.append(logged)
-            self._write_log.trim(oldest)
-            with self._mutex:
-                self._queue.append(assigned)
-                self._unpublished[ts] = assigned
-            self._snapshots.head = ts
+        for table, writes in tables.values():
+            table.apply(ts, writes, is_bulk)
+            table.vacuum(oldest)
+        self._write_log.append(logged)
+        self._write_log.trim(oldest)
+        with self._mutex:
+            self._queue.append(assigned)
+            self._unpublished[ts] = assigned
+        self._snapshots.head = ts
         return assigned
 
-    def _make_durable(self, assigned: Assigned) -> None:
+    def _make_durable(self, assigned: Assigned, interrupts: Uninterrupted) -> None:
         """Return once `assigned` is published, leading a flush if none is under way.
 
         Raises what the journal raised.
         """
-        if self._must_lead(assigned):
+        if self._must_lead(assigned, interrupts):
             self._lead()
         if assigned.error is not None:
             raise assigned.error
 
-    def _must_lead(self, assigned: Assigned) -> bool:
+    def _must_lead(self, assigned: Assigned, interrupts: Uninterrupted) -> bool:
         """Wait until `assigned` is published, False, or until this thread is the one to flush it, True."""
         with self._mutex:
             if assigned.is_done:
@@ -193,7 +213,7 @@ class Committer:
             wake.acquire()
             assigned.wakes.append(wake)
         try:
-            wake.acquire()
+            interrupts.acquire(wake)
         except BaseException:
             # Interrupted: if this thread was just asked to lead, others wait for it.
             with self._mutex:
@@ -206,24 +226,22 @@ class Committer:
 
     def _lead(self) -> None:
         """Append the queue to the journal, publish it, wake its owners, and pass the lead on."""
-        with Uninterrupted():
-            with self._mutex:
-                batch, self._queue = self._queue, []
-            error = self._failure
-            if error is None:
-                try:
-                    # The commit point: once this returns, the batch is durable.
-                    self._journal.append([part for one in batch for part in encode_commit(one.commit)])
-                except BaseException as failure:
-                    error = self._failure = failure
-            if error is None:
+        with self._mutex:
+            batch, self._queue = self._queue, []
+        error = self._failure
+        if error is None:
+            try:
+                # The commit point: once this returns, the batch is durable.
+                self._journal.append([part for one in batch for part in encode_commit(one.commit)])
                 self._publish(batch)
-            with self._mutex:
-                for one in batch:
-                    one.is_done, one.error = True, error
-                    del self._unpublished[one.commit.ts]
-                wakes = [wake for one in batch for wake in one.wakes]
-                wakes += self._pass_lead()
+            except BaseException as failure:
+                error = self._failure = failure
+        with self._mutex:
+            for one in batch:
+                one.is_done, one.error = True, error
+                del self._unpublished[one.commit.ts]
+            wakes = [wake for one in batch for wake in one.wakes]
+            wakes += self._pass_lead()
         for wake in wakes:
             wake.release()
 

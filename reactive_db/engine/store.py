@@ -16,6 +16,7 @@ from reactive_db.engine.committer import Committer
 from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
 from reactive_db.engine.transaction import Transaction
 from reactive_db.errors import SqlError, StoreClosedError, StoreCorruptError, StoreForkedError
+from reactive_db.interrupts import Shielded
 from reactive_db.limits import Limits
 from reactive_db.model.documents import Document
 from reactive_db.runtime import Runtime
@@ -135,17 +136,18 @@ class Store:
             )
         if self.catalog.define_mentioned(statement):
             raise SnapshotPassed(transaction.source)
-        self.committer.wait_published(transaction.begin_ts)
-        # Who holds the Committer's turn must not wait for the flusher's: whoever has that may want to commit.
-        if not self.flusher.turn.acquire(blocking=not transaction.is_in_turn):
-            raise SnapshotPassed(transaction.source)
-        try:
-            self.flusher.flush(through=transaction.begin_ts)
-            if self.columns.applied_ts != transaction.begin_ts:
+        with Shielded():
+            self.committer.wait_published(transaction.begin_ts)
+            # Who holds the Committer's turn must not wait for the flusher's: whoever has that may want to commit.
+            if not self.flusher.turn.acquire(blocking=not transaction.is_in_turn):
                 raise SnapshotPassed(transaction.source)
-            table, ts = self.columns.query(statement, parameters)
-        finally:
-            self.flusher.turn.release()
+            try:
+                self.flusher.flush(through=transaction.begin_ts)
+                if self.columns.applied_ts != transaction.begin_ts:
+                    raise SnapshotPassed(transaction.source)
+                table, ts = self.columns.query(statement, parameters)
+            finally:
+                self.flusher.turn.release()
         for number in self.tables_read(statement):
             transaction.add_table_read(number)
         return SqlResult(table, ts)

@@ -130,6 +130,10 @@ class Transaction:
 
     def rollback(self, savepoint: int) -> None:
         """Take back every write since `savepoint`; what was read stays read."""
+        if savepoint == 0:
+            # Also what an interrupted write did not note down.
+            self._writes.clear()
+            self._undo.clear()
         while len(self._undo) > savepoint:
             table, id, before = self._undo.pop()
             if before is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Transaction
-from reactive_db.errors import DocumentError, IdError
+from reactive_db.errors import DocumentError, IdError, ReadOnlyError
 from reactive_db.functions.table_query import TableQuery
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import Id, table_number
@@ -59,6 +59,17 @@ class DatabaseReader:
         return TableQuery(self._transaction, self._store.table(self._transaction, document), Description())
 
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ("insert", "patch", "replace", "delete"):
+                raise AttributeError(f"`ctx.db` has no {name!r}")
+            raise ReadOnlyError(
+                f"{self._transaction.source!r} uses `ctx.db.{name}` in a query. Queries only read; make it a mutation "
+                "with @rdb.mutation."
+            )
+
+
 class DatabaseWriter(DatabaseReader):
     """Reads at the snapshot of one mutation, sees its own writes, and buffers them until it ends."""
 
@@ -70,6 +81,7 @@ class DatabaseWriter(DatabaseReader):
         Raises:
             DocumentError: a field does not fit, with its path.
         """
+        _check_document("insert", document)
         if document.id is not None:
             raise DocumentError(
                 f"insert of a document that has an id already, {document.id}, at `$._id` (table "
@@ -85,6 +97,12 @@ class DatabaseWriter(DatabaseReader):
         Raises:
             DocumentNotFoundError, DocumentError, IdError.
         """
+        if changes is not None and not isinstance(changes, Mapping):
+            raise DocumentError(
+                f"patch takes a dict of changed fields, got `{type(changes).__name__}`. Use `ctx.db.replace` to write "
+                "a whole document.",
+                table=self._store.table_of_id(self._transaction, id).schema.name,
+            )
         wanted = {**(changes or {}), **fields}
         removed = [name for name, value in wanted.items() if value is MISSING]
         for name in removed:
@@ -101,10 +119,21 @@ class DatabaseWriter(DatabaseReader):
         self._transaction.delete(self._store.table_of_id(self._transaction, id), id)
 
     def _own_table(self, id: str, document: Document) -> Table:
+        _check_document("replace", document)
         table = self._store.table(self._transaction, type(document))
-        if table_number(id) != table.schema.number or document.id not in (None, id):
-            raise IdError(f"{id!r} is not the id of that document of table {table.schema.name!r}.")
+        if table_number(id) != table.schema.number:
+            raise IdError(f"{id!r} is no id of table {table.schema.name!r}, which the new document is of.")
+        if document.id not in (None, id):
+            raise IdError(
+                f"{id!r} is not the id of the new document, {document.id!r}. Replace that one, or give a fresh document."
+            )
         return table
+
+
+def _check_document(verb: str, document: Any) -> None:
+    if not isinstance(document, Document):
+        got = document.__name__ if isinstance(document, type) else f"`{type(document).__name__}`"
+        raise DocumentError(f"{verb} takes a document, such as `Message(…)`, got {got}.", table="")
 
 
 class QueryCtx:
@@ -132,6 +161,13 @@ class QueryCtx:
         if self._random is None:
             self._random = self.transaction.new_random()
         return self._random
+
+
+def read_only(ctx: QueryCtx) -> QueryCtx:
+    """`ctx` for a query that a mutation calls: the same transaction, without the writes."""
+    if type(ctx) is QueryCtx:
+        return ctx
+    return QueryCtx(DatabaseReader(ctx.db._store, ctx.transaction), ctx.transaction)
 
 
 class MutationCtx(QueryCtx):

@@ -11,7 +11,7 @@ from functools import update_wrapper
 from typing import Any, ClassVar, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from reactive_db.errors import FunctionError
-from reactive_db.functions.contexts import ActionCtx, MutationCtx, QueryCtx
+from reactive_db.functions.contexts import ActionCtx, MutationCtx, QueryCtx, read_only
 from reactive_db.functions.signature import Signature
 
 P = ParamSpec("P")
@@ -48,8 +48,8 @@ class Query(Function[P, R]):
     kind = "query"
 
     def __call__(self, ctx: QueryCtx | MutationCtx, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run as part of the transaction of `ctx`."""
-        return cast(R, self.function(_checked(self, ctx, QueryCtx), *args, **kwargs))
+        """Run as part of the transaction of `ctx`, which it can only read in."""
+        return cast(R, self.function(read_only(_checked(self, ctx, QueryCtx)), *args, **kwargs))
 
 
 class Mutation(Function[P, R]):
@@ -131,6 +131,8 @@ def check_kind(function: Any, *kinds: type[Function[..., Any]]) -> None:
 def _declare(kind: type[Function[..., Any]], function: Any, internal: bool) -> Any:
     if function is None:
         return lambda later: _declare(kind, later, internal)
+    if not callable(function) or isinstance(function, type) or not hasattr(function, "__qualname__"):
+        raise FunctionError(f"@rdb.{kind.kind} makes a {kind.kind} of a function, not of {function!r}.")
     made = kind(function, internal)
     before = _registry.get(made.name)
     _registry[made.name] = made

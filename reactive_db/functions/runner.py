@@ -18,7 +18,7 @@ from reactive_db.errors import FunctionError, FunctionTimeoutError
 from reactive_db.functions.contexts import ActionCtx, DatabaseReader, DatabaseWriter, MutationCtx, QueryCtx
 from reactive_db.functions.definitions import Action, Function, Mutation, Query, check_kind, current
 from reactive_db.functions.time_limit import TimeLimit
-from reactive_db.reactive.live_query import Compute, Key, Outcome
+from reactive_db.reactive.live_query import Compute, Key, Outcome, isolated
 from reactive_db.reactive.scheduler import Scheduler
 
 
@@ -45,11 +45,7 @@ class Runner:
     def run(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run a function once, by its kind, and return its value."""
         check_kind(function, Query, Mutation, Action)
-        if self._time_limit.is_inside():
-            raise FunctionError(
-                f"{function.name!r} was run from inside a query or mutation. Call it with that function's own `ctx`, "
-                f"so that it joins its transaction: `{function.__name__}(ctx, …)`."
-            )
+        self.check_outside(f"db.run({function.__name__})")
         function = current(function)
         arguments = function.signature.bind(args, kwargs, self._store.catalog.converter)
         if isinstance(function, Query):
@@ -59,6 +55,14 @@ class Runner:
         if isinstance(function, Mutation):
             return self._run_mutation(function, arguments)
         return self._run_action(cast("Action[..., Any]", function), arguments)
+
+    def check_outside(self, what: str) -> None:
+        """Raises FunctionError inside a query or mutation: what it does there goes through its own context."""
+        if self._time_limit.is_inside():
+            raise FunctionError(
+                f"{what} was called inside a query or mutation, where it would not be part of the transaction. Use "
+                "that function's own `ctx`: `ctx.db`, `ctx.db.sql(…)`, or another function as `other(ctx, …)`."
+            )
 
     def live_key(
         self, function: Function[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -79,7 +83,7 @@ class Runner:
             value, error = None, None
             try:
                 ctx = QueryCtx(DatabaseReader(self._store, transaction), transaction)
-                value = self._call(function, ctx, fields)
+                value = self._call(function, ctx, isolated(fields))
                 transaction.check_reads()
             except Exception as raised:
                 value, error = None, raised

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
 from types import UnionType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from reactive_db.errors import ArgumentError, FunctionError, ReturnError
-from reactive_db.model.codec import Converter, Fault, encoder, to_plain
-from reactive_db.model.documents import Document, current_document
+from reactive_db.functions.table_query import TableQuery
+from reactive_db.model.codec import Converter, Fault, encoder, one_of, to_plain
+from reactive_db.model.documents import Document, current_document, declarations
+from reactive_db.model.values import find_fault
 
 _NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -37,6 +38,7 @@ class Signature:
                     f"{self._place}: parameter {parameter.name!r} has no name that callers can use. "
                     "Name every parameter; `*args` and positional-only ones cannot be checked."
                 )
+        self._known: _Types | None = None
         self._names = list(self.parameters)
         self._positional = [p.name for p in self.parameters.values() if p.kind is _NAMED[0]]
 
@@ -60,14 +62,17 @@ class Signature:
         try:
             return self._converted(named, converter)
         except Fault as fault:
-            raise ArgumentError(f"{self._place}: {fault.what} at `{fault.path}`.") from None
+            what = self._misnamed(named) or f"{fault.what} at `{fault.path}`"
+            raise ArgumentError(f"{self._place}: {what}.") from None
 
     def key(self, arguments: msgspec.Struct) -> bytes:
         """Equal for equal arguments; raises ArgumentError where they are no values."""
         try:
             return encoder.encode(arguments)
-        except (TypeError, UnicodeEncodeError, OverflowError) as error:
-            raise ArgumentError(f"{self._place}: {error}. Arguments of queries are values.") from None
+        except (TypeError, UnicodeEncodeError, OverflowError, RecursionError) as error:
+            fields = msgspec.structs.asdict(arguments)
+            path, what = find_fault(fields) or ("$", str(error))
+            raise ArgumentError(f"{self._place}: {what} at `{path}`. Arguments of queries are values.") from None
 
     def unkey(self, key: bytes, converter: Converter) -> msgspec.Struct:
         """The arguments that `key` was made of; raises ArgumentError if they do not fit this signature."""
@@ -75,42 +80,81 @@ class Signature:
 
     def check_return(self, value: Any, converter: Converter) -> Any:
         """`value`, checked against the return annotation, if there is one."""
-        type_ = self._types.get("return", Any)
+        if isinstance(value, TableQuery | Iterator):
+            raise ReturnError(
+                f"{self._place} returned a `{type(value).__name__}`, which would read only after the function has "
+                "ended. Return what it gives: `.collect()`, `.take(n)` or `list(…)`."
+            )
+        type_ = self._types().returned
         if type_ is Any:
             return value
         try:
             return converter.convert(value, type_)
         except Fault as fault:
-            raise ReturnError(f"{self._place} returned a wrong value: {fault.what} at `{fault.path}`.") from None
+            try:
+                return converter.convert(to_plain(value), type_)  # numpy numbers and the like
+            except Fault:
+                raise ReturnError(f"{self._place} returned a wrong value: {fault.what} at `{fault.path}`.") from None
 
     def _converted(self, named: dict[str, Any], converter: Converter) -> msgspec.Struct:
+        types = self._types()
         try:
-            bound: msgspec.Struct = converter.convert(named, self._arguments)
+            bound: msgspec.Struct = converter.convert(named, types.arguments)
         except Fault:
             # numpy numbers, timestamps and objects of a class that was declared anew become plain, then typed.
-            bound = converter.convert(to_plain(named), self._arguments)
+            bound = converter.convert(to_plain(named), types.arguments)
         return bound
 
-    @cached_property
-    def _arguments(self) -> type[msgspec.Struct]:
+    def _misnamed(self, named: Mapping[str, Any]) -> str | None:
+        """What is wrong with the names of the arguments alone."""
+        names = ", ".join(self._names) or "none"
+        for name in named:
+            if name not in self.parameters:
+                return f"unknown argument {name!r}. Its parameters: {names}"
+        for name, parameter in self.parameters.items():
+            if name not in named and parameter.default is inspect.Parameter.empty:
+                return f"argument {name!r} is missing. Its parameters: {names}"
+        return None
+
+    def _types(self) -> _Types:
+        """The types of the arguments and of the result, by the classes that are declared now."""
+        if self._known is None or self._known.declarations != declarations():
+            self._known = self._evaluated()
+        return self._known
+
+    def _evaluated(self) -> _Types:
+        count = declarations()
+        try:
+            found = typing.get_type_hints(self._function, include_extras=True)
+            hints = {name: _current(type_) for name, type_ in found.items()}
+            if self._known is not None and self._known.hints == hints:
+                return self._known._replace(declarations=count)
+            return _Types(count, hints, self._arguments(hints), hints.get("return", Any))
+        except (NameError, TypeError) as error:
+            raise FunctionError(f"{self._place}: an annotation cannot be used: {str(error).rstrip('.')}.") from None
+
+    def _arguments(self, hints: Mapping[str, Any]) -> type[msgspec.Struct]:
         fields: list[Any] = []
         for name, parameter in self.parameters.items():
-            type_ = self._types.get(name, Any)
+            type_ = hints.get(name, Any)
             has_default = parameter.default is not inspect.Parameter.empty
             fields.append((name, type_, parameter.default) if has_default else (name, type_))
-        return msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True, frozen=True)
+        made = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True, frozen=True)
+        msgspec.msgpack.Decoder(made)  # raises TypeError for an annotation that nothing can be checked against
+        return made
 
-    @cached_property
-    def _types(self) -> dict[str, Any]:
-        try:
-            hints = typing.get_type_hints(self._function, include_extras=True)
-        except NameError as error:
-            raise FunctionError(f"{self._place}: an annotation cannot be evaluated: {error}.") from None
-        return {name: _current(type_) for name, type_ in hints.items()}
+
+class _Types(NamedTuple):
+    """The annotations of a function, evaluated."""
+
+    declarations: int
+    hints: dict[str, Any]
+    arguments: type[msgspec.Struct]
+    returned: Any
 
 
 def _current(type_: Any) -> Any:
-    """An annotation with document classes replaced by their latest declarations."""
+    """An annotation with document classes replaced by their latest declarations, and unions as they can be checked."""
     if isinstance(type_, type) and issubclass(type_, Document) and hasattr(type_, "__table__"):
         return current_document(type_)
     arguments = typing.get_args(type_)
@@ -118,8 +162,6 @@ def _current(type_: Any) -> Any:
     if not arguments or origin is typing.Literal:
         return type_
     renewed = tuple(_current(argument) for argument in arguments)
-    if renewed == arguments:
-        return type_
     if origin in (UnionType, typing.Union):
-        return typing.Union[renewed]  # noqa: UP007  # from a tuple
-    return origin[renewed]
+        return one_of(renewed)
+    return type_ if renewed == arguments else origin[renewed]

@@ -71,6 +71,8 @@ class TableQuery(Generic[D]):
 
     def filter(self, predicate: Callable[[D], bool]) -> TableQuery[D]:
         """Keep the documents for which `predicate` is true; those it drops count as read."""
+        if not callable(predicate):
+            raise QueryError(f"filter takes a function of a document, such as `lambda m: m.done`, got {predicate!r}.")
         return TableQuery(self._transaction, self._table, self._description, (*self._predicates, predicate))
 
     def __iter__(self) -> Iterator[D]:
@@ -82,6 +84,8 @@ class TableQuery(Generic[D]):
 
     def take(self, n: int) -> list[D]:
         """The first `n` documents."""
+        if not isinstance(n, int) or n < 0:
+            raise QueryError(f"take a number of documents, 0 or more, got {n!r}.")
         return self._take(n)
 
     def first(self) -> D | None:
@@ -116,8 +120,8 @@ class TableQuery(Generic[D]):
         Raises:
             QueryError: a cursor of another query, or a second `paginate` in one function.
         """
-        if not 1 <= n <= limits.PAGE_ITEMS_MAX:
-            raise QueryError(f"a page has 1 to {limits.PAGE_ITEMS_MAX:,} documents, got {n}.")
+        if not isinstance(n, int) or not 1 <= n <= limits.PAGE_ITEMS_MAX:
+            raise QueryError(f"a page has 1 to {limits.PAGE_ITEMS_MAX:,} documents, got {n!r}.")
         key_range = self._key_range()
         print_ = self._fingerprint(key_range)
         rest = key_range if cursor is None else self._after(key_range, decode_cursor(print_, cursor))

@@ -6,17 +6,16 @@ two bytecodes, so a loop in Python ends at once, and a call into C ends when it 
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from types import TracebackType
 from typing import Final
 
 from reactive_db.errors import FunctionTimeoutError
+from reactive_db.interrupts import interrupt, take_back
 from reactive_db.runtime import Runtime
 
 _TICK_SECONDS: Final = 0.05
 _IDLE_TICKS: Final = 20
-_raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
 class TimeLimit:
@@ -61,7 +60,7 @@ class TimeLimit:
         """The function ended just as it was to be interrupted: whatever follows it must not be."""
         with self._lock:
             self._overdue.discard(me)
-            _raise_in(ctypes.c_ulong(me), None)
+            take_back(me)
 
     def _watch(self) -> None:
         pause = threading.Event()
@@ -83,4 +82,4 @@ class TimeLimit:
                     # Again at every tick, in case the function caught the last one.
                     if thread in self._deadlines:
                         self._overdue.add(thread)
-                        _raise_in(ctypes.c_ulong(thread), ctypes.py_object(FunctionTimeoutError))
+                        interrupt(thread, FunctionTimeoutError)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar, Final, Self, cast
+from typing import Any, ClassVar, Final, Self, Union, cast
 from uuid import UUID
 
 import msgspec
@@ -43,16 +43,39 @@ class Fault(ValueError):
         self.path = path
 
 
-class OneOf:
+class _Checked(type):
+    """Of annotations that stand for values of other types: msgspec asks for an instance after our hook has checked."""
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return True
+
+
+class OneOf(metaclass=_Checked):
     """A union that msgspec has no word for: the first of `members` that a value fits. Subclassed per union."""
 
     members: ClassVar[tuple[Any, ...]] = ()
 
 
-class Exactly:
+def one_of(members: tuple[Any, ...]) -> Any:
+    """The annotation of a union, a `OneOf` where msgspec has no word for it."""
+    annotation: Any = Union[members]  # noqa: UP007  # from a tuple
+    try:
+        msgspec.msgpack.Decoder(annotation)
+    except TypeError:
+        # Two kinds of object, or of array: msgspec tells those apart by tags only, Convex by trying.
+        return _Checked("OneOf", (OneOf,), {"members": members})
+    return annotation
+
+
+class Exactly(metaclass=_Checked):
     """One float, which `Literal` has no room for. Subclassed per value."""
 
     value: ClassVar[float] = 0.0
+
+
+def exactly(value: float) -> Any:
+    """The annotation of one float."""
+    return _Checked(f"Exactly {value!r}", (Exactly,), {"value": value})
 
 
 def to_plain(value: Any) -> Any:
@@ -79,11 +102,14 @@ encoder: Final = msgspec.msgpack.Encoder(enc_hook=_id_text)
 
 def decoder(type_: Any) -> msgspec.msgpack.Decoder[Any]:
     """Of bytes that `encoder` wrote: nothing is checked beyond the types."""
-    return msgspec.msgpack.Decoder(type_, dec_hook=_trusted)
+    return msgspec.msgpack.Decoder(type_, dec_hook=_TRUSTING.custom)
 
 
 class Converter:
     """Turns plain values into typed ones for one store, whose tables decide which ids are right."""
+
+    _as_they_are: ClassVar[tuple[type, ...]] = _PLAIN
+    """Types that are taken as they are, and never made of text."""
 
     def __init__(self, table_numbers: TableNumbers) -> None:
         self._table_numbers = table_numbers
@@ -95,11 +121,22 @@ class Converter:
             Fault: it does not fit.
         """
         try:
-            return msgspec.convert(value, type_, strict=True, builtin_types=_PLAIN, dec_hook=self._custom)
+            return msgspec.convert(value, type_, strict=True, builtin_types=self._as_they_are, dec_hook=self.custom)
         except msgspec.ValidationError as error:
             raise self._with_keys(fault_of(error), value, type_) from None
         except RecursionError:
             raise _first_fault(value) or Fault(_CYCLIC) from None
+
+    def decode(self, data: bytes, type_: Any) -> Any:
+        """What `encoder` wrote, its ids checked once more, also those that are keys, which `convert` does not see.
+
+        Raises:
+            Fault: one is of another table.
+        """
+        try:
+            return msgspec.msgpack.Decoder(type_, dec_hook=self.custom).decode(data)
+        except msgspec.ValidationError as error:
+            raise fault_of(error) from None
 
     def _with_keys(self, fault: Fault, value: Any, type_: Any) -> Fault:
         """`fault` with the keys of records in its path, which msgspec leaves out: found by trying one by one."""
@@ -118,20 +155,21 @@ class Converter:
 
     def _fails_alike(self, value: Any, type_: Any, fault: Fault) -> bool:
         try:
-            msgspec.convert(value, type_, strict=True, builtin_types=_PLAIN, dec_hook=self._custom)
+            msgspec.convert(value, type_, strict=True, builtin_types=_PLAIN, dec_hook=self.custom)
         except msgspec.ValidationError as error:
             found = fault_of(error)
             return (found.what, found.path) == (fault.what, fault.path)
         return False
 
-    def _custom(self, type_: Any, value: Any) -> Any:
+    def custom(self, type_: Any, value: Any) -> Any:
+        """Converts to a type of ours; msgspec's `dec_hook`."""
         origin = getattr(type_, "__origin__", type_)
         if origin is Id:
             return self._id(value, *getattr(type_, "__args__", ()))
         if isinstance(origin, type) and issubclass(origin, OneOf):
             return self._first_fit(value, origin.members)
         if isinstance(origin, type) and issubclass(origin, Exactly):
-            if type(value) is float and value == origin.value:
+            if type(value) is float and repr(value) == repr(origin.value):  # tells zeros apart, and NaN is NaN
                 return value
             raise ValueError(f"expected {origin.value!r}, got {value!r}")
         if isinstance(origin, type) and isinstance(value, origin):
@@ -164,14 +202,14 @@ class Converter:
 
 def fault_of(error: Exception) -> Fault:
     """msgspec's words about a value as a `Fault`, its path joined where one error wraps another."""
-    match = cast("re.Match[str]", _FAULT.match(str(error)))
+    match = cast("re.Match[str]", _FAULT.match(str(error).replace(" docs/errors/invalid-id.md", "")))
     what, path = match["what"].removesuffix("."), match["path"] or "$"
     if match["key"]:
         return Fault(f"a key: {what[:1].lower()}{what[1:]}", path)
     inner = _FAULT.match(what)
     if inner is not None and inner["path"]:
         what, path = inner["what"], path + inner["path"].removeprefix("$")
-    what = what.replace(" docs/errors/invalid-id.md", "").removesuffix(".")
+    what = what.removesuffix(".")
     return Fault(what[:1].lower() + what[1:], path)
 
 
@@ -248,6 +286,15 @@ def _with(value: Any, steps: list[str], new: Any) -> Any:
     return {**value, key: _with(value[key], rest, new)}
 
 
-def _trusted(type_: Any, value: Any) -> Any:
-    origin = getattr(type_, "__origin__", type_)
-    return Id(value) if origin is Id else Converter(lambda _: None)._custom(type_, value)
+class _Trusting(Converter):
+    """Reads what is stored, where dates and Decimals are text; ids were checked when they were written."""
+
+    _as_they_are = (bytes, datetime)
+
+    def _id(self, value: Any, target: Any = Any) -> Id[object]:
+        if not isinstance(value, str):
+            raise TypeError(f"Expected `Id`, got `{type(value).__name__}`")
+        return Id(value)
+
+
+_TRUSTING: Final = _Trusting(lambda table: None)

@@ -22,6 +22,8 @@ _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _SYSTEM_NAME: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9_]*")
 
 _declared: dict[str, type[Document]] = {}
+_declarations: list[str] = []
+"""The tables of all declarations so far, in order."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
@@ -59,6 +61,7 @@ class DocumentMeta(ObjectMeta):
             document.__table__ = table
             document.__indexes__ = _checked_indexes(document, table, indexes or {})
             _declared[table] = document
+            _declarations.append(table)
         return cast("DocumentMeta", cls)
 
 
@@ -112,6 +115,11 @@ def declared_documents() -> list[type[Document]]:
     return list(_declared.values())
 
 
+def declarations() -> int:
+    """How many declarations of tables there were; what was found out from classes holds while this stays the same."""
+    return len(_declarations)
+
+
 def current_document(cls: type[Document]) -> type[Document]:
     """The class that now declares the table of `cls`: itself, or its successor from a re-run cell."""
     return _declared.get(cls.__table__, cls)
@@ -123,12 +131,11 @@ def table_of(cls: type[Document]) -> str:
     Raises:
         SchemaError: the class has none.
     """
+    if not (isinstance(cls, type) and issubclass(cls, Document)):
+        raise SchemaError(f"expected a document class, got {cls!r}. Pass the class itself, `class …(rdb.Document, …)`.")
     table = getattr(cls, "__table__", None)
     if table is None:
-        raise SchemaError(
-            f"{getattr(cls, '__name__', cls)!r} has no table. Declare `class {getattr(cls, '__name__', 'Name')}"
-            '(rdb.Document, table="…")`.'
-        )
+        raise SchemaError(f'{cls.__name__!r} has no table. Declare `class {cls.__name__}(rdb.Document, table="…")`.')
     return cast(str, table)
 
 
@@ -136,6 +143,8 @@ def _checked_indexes(
     cls: type[Document], table: str, indexes: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[str, ...]]:
     """The indexes of a class as tuples of field names, checked against Convex's rules."""
+    if not isinstance(indexes, Mapping):
+        raise SchemaError(f"table {table!r}: indexes are a dict from names to lists of fields, got {indexes!r}.")
     pattern = _SYSTEM_NAME if cls.__module__.startswith("reactive_db.") else _NAME
     _check_name(pattern, "table", table)
     for field in cls.__struct_fields__:
@@ -172,7 +181,7 @@ def _own_fields(cls: type[Document]) -> list[str]:
 
 
 def _check_name(pattern: re.Pattern[str], place: str, name: str) -> None:
-    if not pattern.fullmatch(name) or len(name) > limits.NAME_LENGTH_MAX:
+    if not isinstance(name, str) or not pattern.fullmatch(name) or len(name) > limits.NAME_LENGTH_MAX:
         raise SchemaError(
             f"{place} name {name!r}: names begin with a letter, then letters, digits and underscores, "
             f"at most {limits.NAME_LENGTH_MAX}."

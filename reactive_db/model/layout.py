@@ -6,6 +6,7 @@ document class has been declared in this process.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -64,9 +65,33 @@ def layout_of(document: type[msgspec.Struct], number: int, name: str) -> TableLa
             "the module or cell, before the table is first used."
         ) from None
     except TypeError as error:
-        raise SchemaError(f"table {name!r}: {str(error).rstrip('.')}.") from None
+        remedy = " Give object types a tag each, or use `rdb.v.union`, which tries one member after another."
+        what = f"{str(error).rstrip('.')}.{remedy if 'union' in str(error) else ''}"
+        raise SchemaError(f"table {name!r}: {what}") from None
     fields = [field for field in info.fields if not field.encode_name.startswith("_")]  # type: ignore[attr-defined]
     return TableLayout(number, name, {f.name: _column(f.type, f"{name}.{f.name}", ()) for f in fields})
+
+
+def has_ids_as_keys(document: type[msgspec.Struct]) -> bool:
+    """Whether some record in a document has ids as its keys."""
+    found = _within(msgspec.inspect.type_info(document), ())
+    return any(isinstance(info, inspect.DictType) and isinstance(info.key_type, inspect.CustomType) for info in found)
+
+
+def _within(info: inspect.Type, outer: tuple[type, ...]) -> Iterator[inspect.Type]:
+    """A type and all it is made of."""
+    yield info
+    match info:
+        case inspect.UnionType(parts):
+            inner: Sequence[inspect.Type] = parts
+        case inspect.ListType(item) | inspect.DictType(_, item):
+            inner = [item]
+        case inspect.StructType(cls, fields) if cls not in outer:
+            outer, inner = (*outer, cls), [field.type for field in fields]
+        case _:
+            inner = []
+    for part in inner:
+        yield from _within(part, outer)
 
 
 _SCALARS: dict[type[inspect.Type], Kind] = {
@@ -112,9 +137,9 @@ def _column(info: inspect.Type, place: str, outer: tuple[type, ...]) -> ColumnTy
             return ColumnType("object", fields=nested)
         case inspect.StructType():
             return ColumnType("json")
-    kind = type(info).__name__.removesuffix("Type")
+    kind = info.cls.__name__ if isinstance(info, inspect.CustomType) else type(info).__name__.removesuffix("Type").lower()
     raise SchemaError(
-        f"{place}: a document cannot hold a {kind.lower()}. Use str, int, float, bool, bytes, datetime, date, Decimal, "
+        f"{place}: a document cannot hold a {kind}. Use str, int, float, bool, bytes, datetime, date, Decimal, "
         "Enum, Literal, list, dict[str, …], rdb.Id, a subclass of rdb.Object, or a union of these."
     )
 

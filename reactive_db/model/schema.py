@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from decimal import Decimal
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final
@@ -17,13 +19,13 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from reactive_db import limits
-from reactive_db.errors import DocumentError, QueryError
-from reactive_db.model.codec import Converter, Fault, decoder, encoder, fault_of, to_plain
+from reactive_db.errors import DocumentError, QueryError, SchemaError
+from reactive_db.model.codec import Converter, Fault, OneOf, decoder, encoder, fault_of, to_plain
 from reactive_db.model.documents import SYSTEM_FIELDS, Document, table_of
 from reactive_db.model.ids import Id
 from reactive_db.model.keys import document_key, encode_value
-from reactive_db.model.layout import ColumnType, TableLayout, layout_of
-from reactive_db.model.values import MISSING, find_fault
+from reactive_db.model.layout import ColumnType, TableLayout, has_ids_as_keys, layout_of
+from reactive_db.model.values import MISSING, find_fault, path_step
 
 TABLES_NUMBER: Final = 128
 """The number of the system table `_tables`."""
@@ -73,13 +75,16 @@ class TableSchema:
         self.layout = layout_of(document, number, self.name)
         self.indexes = {"by_creation_time": Index("by_creation_time", (), {})}
         for name, fields in document.__indexes__.items():
+            _check_paths(f"index {name!r} of table {self.name!r}", fields, self.layout.columns)
             self.indexes[name] = Index(name, fields, self.layout.columns)
         self.is_shareable = all(column.kind in _SHARED for column in self.layout.columns.values())
         document.__is_shareable__ = self.is_shareable
         self.decode: Final[Callable[[bytes], Document]] = decoder(document).decode
         self._converter = converter
         self._checked = [name for name, column in self.layout.columns.items() if column.kind not in _UNCHECKED]
-        self._unsettled = [name for name, column in self.layout.columns.items() if _is_unsettled(column)]
+        self._unsettled = [name for name, column in self.layout.columns.items() if _has(column, "datetime", "json")]
+        self._loose = [name for name, column in self.layout.columns.items() if _has(column, "json")]
+        self._checks_keys = has_ids_as_keys(document)
 
     def build(self, id: Id[Any], creation_time: float, fields: Mapping[str, Any]) -> tuple[Document, bytes]:
         """A document of this table and its stored form, from field values; validates everything.
@@ -92,7 +97,7 @@ class TableSchema:
             document: Document = self._converter.convert(plain, self.document)
             self._check(plain, self._checked)
             data = self._finish(document, id, creation_time)
-            return self.decode(data) if self._unsettled else document, data
+            return self._settled(document, plain, data), data
         except Fault as fault:
             raise self._error(fault) from None
 
@@ -118,7 +123,9 @@ class TableSchema:
                 self._check(row, checked)
             made = zip(documents, ids, times, strict=True)
             built = [(one, self._finish(one, id, created)) for one, id, created in made]
-            return built if safe.issuperset(self._unsettled) else [(self.decode(data), data) for _, data in built]
+            if safe.issuperset(self._unsettled) and not self._checks_keys:
+                return built
+            return [(self._settled(one, row, data), data) for row, (one, data) in zip(rows, built, strict=True)]
         except Fault:
             # Row by row, to find the one at fault.
             numbered = enumerate(zip(ids, rows, times, strict=True), first_row)
@@ -171,7 +178,7 @@ class TableSchema:
     @cached_property
     def definition_fields(self) -> dict[str, Any]:
         """The fields of this table's `TableDefinition`."""
-        schema = msgspec.json.schema(self.document, schema_hook=lambda type_: {"custom": _stable_name(type_)})
+        schema = msgspec.json.schema(self.document, schema_hook=_custom_schema)
         return {
             "number": self.number,
             "name": self.name,
@@ -199,6 +206,17 @@ class TableSchema:
             if (found := find_fault(value, depth=limits.NESTING_MAX - 1)) is not None:
                 path, what = found
                 raise Fault(what, f"$.{name}{path[1:]}")
+
+    def _settled(self, document: Document, plain: Mapping[str, Any], data: bytes) -> Document:
+        """`document` as everybody will read it: times are in UTC, a tuple is a list; where it could differ at all."""
+        if self._checks_keys:
+            self._converter.decode(data, self.document)
+        if self._unsettled:
+            document = self.decode(data)
+        for name in self._loose:
+            if name in plain and (found := _lost(plain[name], to_plain(getattr(document, name)), f"$.{name}")) is not None:
+                raise found
+        return document
 
     def _finish(self, document: Document, id: Id[Any], creation_time: float) -> bytes:
         """Give a fresh document, which nobody else has seen, its system fields; its stored form."""
@@ -241,10 +259,38 @@ def _without_system(plain: dict[str, Any], id: Id[Any], creation_time: float) ->
     return plain
 
 
-def _is_unsettled(column: ColumnType) -> bool:
-    """Whether a stored value reads differently from the one that was given: a time is in UTC, a tuple is a list."""
+def _check_paths(place: str, fields: tuple[str, ...], columns: Mapping[str, ColumnType]) -> None:
+    """Raises SchemaError for a dotted path that leads into something without fields."""
+    for path in fields:
+        first, *rest = path.split(".")
+        column = columns[first]
+        for part in rest:
+            below = column.item if column.kind == "record" else (column.fields or {}).get(part)
+            if column.kind != "json" and below is None:
+                raise SchemaError(f"{place} names {path!r}, but there is no field {part!r} in that `{column.kind}`.")
+            column = below or column
+
+
+def _has(column: ColumnType, *kinds: str) -> bool:
+    """Whether a column is of one of `kinds`, or has one within."""
     parts = [column.item] if column.item is not None else (column.fields or {}).values()
-    return column.kind in ("datetime", "json") or any(_is_unsettled(part) for part in parts)
+    return column.kind in kinds or any(_has(part, *kinds) for part in parts)
+
+
+def _lost(given: Any, kept: Any, path: str) -> Fault | None:
+    """The first date or Decimal that would be read as text, because only a declared type tells it from one."""
+    if isinstance(given, date | Decimal) and isinstance(kept, str):
+        kind = type(given).__name__
+        return Fault(f"a `{kind}` would come back as text here; declare the field as `{kind}`, or store text", path)
+    inner: Iterable[tuple[str, Any, Any]] = ()
+    if isinstance(given, dict) and isinstance(kept, dict):
+        inner = [(path_step(key), item, kept.get(key)) for key, item in given.items()]
+    elif isinstance(given, list | tuple) and isinstance(kept, list):
+        inner = [(f"[{at}]", *pair) for at, pair in enumerate(zip(given, kept, strict=False))]
+    for step, item, found in inner:
+        if (fault := _lost(item, found, path + step)) is not None:
+            return fault
+    return None
 
 
 def decode_fault(schema: TableSchema, data: bytes) -> str | None:
@@ -296,9 +342,11 @@ def _nested_type(type_: Any, field: str) -> Any:
     return Any
 
 
-def _stable_name(type_: Any) -> str:
-    """A name for a type of ours that is the same in the next process."""
-    return str(type_).replace("__main__.", "")
+def _custom_schema(type_: Any) -> dict[str, Any]:
+    """The JSON schema of a type of ours; the same in the next process."""
+    if isinstance(type_, type) and issubclass(type_, OneOf):
+        return {"one_of": [msgspec.json.schema(member, schema_hook=_custom_schema) for member in type_.members]}
+    return {"custom": str(type_).replace("__main__.", "")}
 
 
 def _without_prose(schema: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, Literal, Union
 import msgspec
 
 from reactive_db.errors import SchemaError
-from reactive_db.model.codec import Exactly, OneOf
+from reactive_db.model.codec import exactly, one_of
 from reactive_db.model.documents import Document, DocumentMeta, Object, ObjectMeta
 from reactive_db.model.ids import Id
 
@@ -93,13 +93,17 @@ def decimal() -> Validator:
 
 def id(table: str) -> Validator:
     """A reference to a document of `table`; whether that exists is not checked."""
+    if not isinstance(table, str) or not table:
+        raise SchemaError(f"v.id() takes the name of a table, got {table!r}.")
     return Validator(Id[table])  # type: ignore[valid-type]
 
 
 def literal(value: str | int | float | bool) -> Validator:
     """Exactly `value`, of the same type."""
     if isinstance(value, float):
-        return Validator(type(f"Exactly {value!r}", (Exactly,), {"value": value}))
+        return Validator(exactly(value))
+    if not isinstance(value, str | int):
+        raise SchemaError(f"v.literal() takes a string, a number or a boolean, got {value!r}.")
     return Validator(Literal[value])
 
 
@@ -108,13 +112,7 @@ def union(*members: Validator) -> Validator:
     annotations = tuple(_required(member, "a union") for member in members)
     if not annotations:
         raise SchemaError("a union needs at least one member.")
-    annotation: Any = Union[annotations]  # noqa: UP007  # from a tuple
-    try:
-        msgspec.msgpack.Decoder(annotation)
-    except TypeError:
-        # Two kinds of object, or of array: msgspec tells those apart by tags only, Convex by trying.
-        annotation = type("OneOf", (OneOf,), {"members": annotations})
-    return Validator(annotation)
+    return Validator(one_of(annotations))
 
 
 def nullable(member: Validator) -> Validator:
@@ -124,7 +122,7 @@ def nullable(member: Validator) -> Validator:
 
 def optional(member: Validator) -> Validator:
     """The field may be absent."""
-    return Validator(member.annotation, is_optional=True)
+    return Validator(_checked(member).annotation, is_optional=True)
 
 
 def array(element: Validator) -> Validator:
@@ -134,13 +132,16 @@ def array(element: Validator) -> Validator:
 
 def record(keys: Validator, values: Validator) -> Validator:
     """A mapping from strings to values."""
-    if keys.annotation is not str and getattr(keys.annotation, "__origin__", None) is not Id:
+    key = _required(keys, "a record")
+    if key is not str and getattr(key, "__origin__", None) is not Id:
         raise SchemaError("the keys of a record are v.string() or v.id(…).")
-    return Validator(dict[str, _required(values, "a record")])  # type: ignore[misc]
+    return Validator(dict[key, _required(values, "a record")])  # type: ignore[misc, valid-type]
 
 
 def object(fields: Mapping[str, Validator]) -> Validator:
     """An object with exactly these fields."""
+    if not isinstance(fields, Mapping):
+        raise SchemaError(f"v.object() takes a dict from names to validators, got {fields!r}.")
     return Validator(ObjectMeta("Object", (Object,), _namespace(fields), kw_only=True))
 
 
@@ -159,6 +160,11 @@ def _namespace(fields: Mapping[str, Validator]) -> dict[str, Any]:
     annotations: dict[str, Any] = {}
     namespace: dict[str, Any] = {"__annotations__": annotations, "__module__": __name__}
     for name, validator in fields.items():
+        if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or name.startswith("_"):
+            raise SchemaError(
+                f"field name {name!r}: names begin with a letter, then letters, digits and underscores. Use v.record() "
+                "for keys of any other kind."
+            )
         if not isinstance(validator, Validator):
             raise SchemaError(f"field {name!r}: expected a validator such as v.string(), got {validator!r}.")
         annotations[name] = validator.annotation
@@ -168,7 +174,13 @@ def _namespace(fields: Mapping[str, Validator]) -> dict[str, Any]:
     return namespace
 
 
+def _checked(validator: Validator) -> Validator:
+    if not isinstance(validator, Validator):
+        raise SchemaError(f"expected a validator such as v.string(), got {validator!r}.")
+    return validator
+
+
 def _required(validator: Validator, place: str) -> Any:
-    if validator.is_optional:
+    if _checked(validator).is_optional:
         raise SchemaError(f"v.optional() makes a field optional; it cannot stand in {place}. Use v.nullable().")
     return validator.annotation

@@ -72,8 +72,8 @@ class Refresher:
         self._unsaved: dict[LiveOutput, None] = {}
         self._lock = threading.Lock()
         self._is_due = False
-        self._is_busy = False
-        self._woke_itself = False
+        self._refreshing: LiveOutput | None = None
+        self._culprits: dict[LiveOutput, None] = {}
         self._rounds = 0
         self._next_round = 0.0
 
@@ -95,8 +95,8 @@ class Refresher:
 
     def wake(self, change: object = None) -> None:
         """Something changed; any thread may say so, and as often as it likes."""
-        if self._is_busy and threading.get_ident() == self._thread:
-            self._woke_itself = True
+        if self._refreshing is not None and threading.get_ident() == self._thread:
+            self._culprits[self._refreshing] = None
         with self._lock:
             if self._is_due:
                 return
@@ -109,7 +109,7 @@ class Refresher:
         Gives up after LIVE_SETTLE_SECONDS_MAX and leaves the rest to the loop. Does nothing outside the main thread or
         inside a refresh.
         """
-        if self._is_busy or threading.get_ident() != self._thread:
+        if self._refreshing is not None or threading.get_ident() != self._thread:
             return
         deadline = self._runtime.monotonic() + limits.LIVE_SETTLE_SECONDS_MAX
         while stale := self._stale():
@@ -133,7 +133,7 @@ class Refresher:
     def _round(self) -> None:
         with self._lock:
             self._is_due = False
-        if self._is_busy:
+        if self._refreshing is not None:
             return
         began = self._runtime.monotonic()
         stale = self._stale()
@@ -147,22 +147,19 @@ class Refresher:
         return [output for output in self._outputs if output.is_stale()]
 
     def _refresh(self, stale: list[LiveOutput]) -> None:
-        """One round; outputs that keep each other stale are stopped after LIVE_ROUNDS_MAX of them."""
-        self._is_busy, self._woke_itself = True, False
+        """One round. Outputs whose own code keeps the rounds going are stopped after LIVE_ROUNDS_MAX of them."""
+        self._culprits.clear()
         try:
-            for output in stale:
-                self._guarded(output, output.refresh)
+            for self._refreshing in stale:
+                self._guarded(self._refreshing, self._refreshing.refresh)
         finally:
-            self._is_busy = False
-        self._rounds = self._rounds + 1 if self._woke_itself else 0
+            self._refreshing = None
+        self._rounds = self._rounds + 1 if self._culprits else 0
         if self._rounds >= limits.LIVE_ROUNDS_MAX:
             self._rounds = 0
-            for output in self._stale():
-                self._stop(
-                    output,
-                    f"it was run {limits.LIVE_ROUNDS_MAX} times in a row because live cells change what they read",
-                    "LIVE_ROUNDS_MAX",
-                )
+            why = f"{limits.LIVE_ROUNDS_MAX} times in a row, it changed what live cells read"
+            for output in list(self._culprits):
+                self._stop(output, why, "LIVE_ROUNDS_MAX")
 
     def _stop(self, output: LiveOutput, why: str, limit: str) -> None:
         self._forget(output)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from reactive_db.engine.read_set import ReadSet
+from reactive_db.errors import ReturnError
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import Id
 
@@ -62,6 +63,8 @@ class LiveQuery:
         run: computes it. Replaced when its function is defined anew.
         reads_columns: it is SQL: the columns must stand at its timestamp.
         outcome: the latest; None before the first run.
+        shown: what its watchers show, None before the first of them. Changes only in the scheduler's turn, and only
+            together with the watchers, so whoever runs the query at another time does not change what is compared.
         is_stale: a commit wrote where it read.
         lock: held while it runs, so that it runs once for everybody who asks.
     """
@@ -70,6 +73,7 @@ class LiveQuery:
     run: Compute
     reads_columns: bool = False
     outcome: Outcome | None = None
+    shown: Outcome | None = None
     is_stale: bool = True
     registered: ReadSet | None = None
     runs: int = 0
@@ -84,14 +88,24 @@ class LiveQuery:
 
 
 def isolated(value: Any) -> Any:
-    """`value`, safe to hand out: what its receiver changes in it changes nothing here."""
+    """`value`, safe to hand out: what its receiver changes in it changes nothing here.
+
+    Raises:
+        ReturnError: something in it cannot be copied.
+    """
     if _is_frozen(value):
         return value
     if isinstance(value, list):
         return [item if _is_frozen(item) else isolated(item) for item in value]
     if isinstance(value, dict):
         return {key: isolated(item) for key, item in value.items()}
-    return copy.deepcopy(value)
+    try:
+        return copy.deepcopy(value)
+    except Exception as error:
+        raise ReturnError(
+            f"a query gave a `{type(value).__name__}`, which cannot be copied for each of its readers ({error}). "
+            "Return values, documents, arrays or data frames."
+        ) from error
 
 
 def _is_frozen(value: Any) -> bool:

@@ -45,22 +45,18 @@ class QueryCache:
     def query(self, key: Key, run: Compute, reads_columns: bool) -> LiveQuery:
         """The one query with that key, made if need be."""
         with self._lock:
-            found = self.watched.get(key) or self._idle.get(key)
-            if found is None:
-                found = self._idle[key] = LiveQuery(key, run, reads_columns)
-            elif key in self._idle:
-                self._idle.move_to_end(key)
-            while len(self._idle) > limits.CACHED_QUERIES_MAX:
-                self._forget(self._idle.popitem(last=False)[1])
-            return found
+            return self._find(key, run, reads_columns)
 
-    def watch(self, query: LiveQuery) -> None:
-        """Keep `query` right from now on."""
+    def watch(self, key: Key, run: Compute, reads_columns: bool) -> LiveQuery:
+        """The one query with that key, which is kept right from now on."""
         with self._lock:
-            self._idle.pop(query.key, None)
-            self.watched[query.key] = query
-            if query.is_stale:
-                self.stale[query.key] = query
+            query = self._find(key, run, reads_columns)
+            self._idle.pop(key, None)
+            self.watched[key] = query
+            # A query that was run apart from its watchers has to run with them before another one joins.
+            if query.is_stale or (query.shown is not None and query.shown is not query.outcome):
+                self.stale[key] = query
+            return query
 
     def unwatch(self, query: LiveQuery) -> None:
         """Nobody watches `query` any more."""
@@ -87,6 +83,10 @@ class QueryCache:
         with self._lock:
             query.outcome = outcome
             query.runs += 1
+            if not self._is_kept(query):
+                # Dropped while it ran, and another one took its place: nobody would ever unsubscribe it.
+                query.is_stale = True
+                return
             self._register(query, outcome)
             missed = takewhile(lambda commit: commit.ts > outcome.ts, reversed(self._recent))
             query.is_stale = any(overlap(commit, outcome.reads) is not None for commit in missed)
@@ -114,6 +114,20 @@ class QueryCache:
             for query in hit:
                 query.run = run.get(query.key, query.run)
             self._mark(hit)
+
+    def _find(self, key: Key, run: Compute, reads_columns: bool) -> LiveQuery:
+        found = self.watched.get(key) or self._idle.get(key)
+        if found is None:
+            found = self._idle[key] = LiveQuery(key, run, reads_columns)
+        elif key in self._idle:
+            self._idle.move_to_end(key)
+        while len(self._idle) > limits.CACHED_QUERIES_MAX:
+            self._forget(self._idle.popitem(last=False)[1])
+        return found
+
+    def _is_kept(self, query: LiveQuery) -> bool:
+        """Whether `query` is the one of its key; one that was dropped is taken back if there is no other."""
+        return (self.watched.get(query.key) or self._idle.setdefault(query.key, query)) is query
 
     def _mark(self, hit: set[LiveQuery]) -> None:
         for query in hit:

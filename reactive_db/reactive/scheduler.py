@@ -60,13 +60,15 @@ class Scheduler:
     def value(self, key: Key, run: Compute) -> Any:
         """The value of a query now; a run that still holds is not repeated, one under way is waited for.
 
-        Raises what the query raised.
+        What watchers show is not older when this returns. Raises what the query raised.
         """
         query = self.cache.query(key, run, reads_columns=False)
         with query.lock:
             outcome = query.outcome
             if outcome is None or query.is_stale or outcome.is_volatile or outcome.error is not None:
                 outcome = self._run_now(query)
+        if self.ts < outcome.ts:
+            self.advance()
         if outcome.error is not None:
             raise outcome.error
         return isolated(outcome.value)
@@ -78,15 +80,18 @@ class Scheduler:
         """
         self._sweep()
         with self._turn:
-            query = self.cache.query(key, run, reads_columns)
-            self.cache.watch(query)
-            if query.is_stale:
-                self._step()
-            outcome = query.outcome
-            assert outcome is not None
+            query = self.cache.watch(key, run, reads_columns)
+            try:
+                if key in self.cache.stale:
+                    self._step()
+            except BaseException:
+                self.cache.unwatch(query)
+                raise
+            query.shown = query.shown or query.outcome
+            assert query.shown is not None
             query.watchers[token] = weakref.ref(watcher)
-            watcher.show(outcome)
-        self.tell()
+            watcher.show(query.shown)
+        self.advance()
         return query
 
     def unwatch_later(self, query: LiveQuery, token: int) -> None:
@@ -185,12 +190,12 @@ class Scheduler:
 
     def _run_batch(self, batch: list[LiveQuery], ts: int) -> None:
         """Run all of `batch`, then show all that changed: watchers never see one half of a commit."""
-        outcomes = [query.run(ts, None if query.outcome is None else query.outcome.page_end) for query in batch]
+        outcomes = [query.run(ts, None if query.shown is None else query.shown.page_end) for query in batch]
         for query, outcome in zip(batch, outcomes, strict=True):
-            with query.lock:
-                before = query.outcome
-                is_silent = before is not None and outcome.shows_same_as(before)
-                self.cache.settle(query, before.at(outcome) if before is not None and is_silent else outcome)
+            before = query.shown
+            is_silent = before is not None and outcome.shows_same_as(before)
+            query.shown = before.at(outcome) if before is not None and is_silent else outcome
+            self.cache.settle(query, query.shown)
             if is_silent:
                 continue
             for watcher in query.living_watchers():

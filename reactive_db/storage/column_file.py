@@ -16,6 +16,8 @@ import duckdb
 import pyarrow as pa
 
 from reactive_db.errors import (
+    ReactiveDBError,
+    SqlError,
     StoreClosedError,
     StoreCorruptError,
     StoreError,
@@ -50,11 +52,13 @@ class ColumnFile:
         Raises:
             StoreCorruptError: the file is no DuckDB database, or damaged.
             StoreLockedError: another process has it open.
+            StoreError: the disk refuses.
         """
         self._path = path
         self.is_read_only = read_only
         self._changed = threading.Condition()
-        self._readers: set[duckdb.DuckDBPyConnection] = set()
+        # Each reader, and whether `interrupt` may stop it.
+        self._readers: dict[duckdb.DuckDBPyConnection, bool] = {}
         self._is_closed = self._is_reopening = False
         self._open()
 
@@ -87,32 +91,37 @@ class ColumnFile:
         self._writer.execute("COMMIT")
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def reading(self, *, is_interruptible: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor in a read-only transaction; whatever it did is forgotten at the end of the block.
 
         Raises:
-            StoreClosedError: the database was closed.
+            SqlError: `interrupt` stopped it, which only happens to an interruptible one.
+            StoreClosedError: the database is closed, or was in between.
+            StoreError: the database was reopened in between.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._is_reopening)
             if self._is_closed:
                 raise StoreClosedError("the store is closed; connect again.")
             cursor = self._base.cursor()
-            self._readers.add(cursor)
+            self._readers[cursor] = is_interruptible
         try:
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             yield cursor
+        except duckdb.InterruptException as error:
+            raise self._interrupted() from error
         finally:
             cursor.close()
             with self._changed:
-                self._readers.discard(cursor)
+                del self._readers[cursor]
                 self._changed.notify_all()
 
     def interrupt(self) -> None:
-        """Make every statement that a reader is running raise `duckdb.InterruptException`."""
+        """Stop every statement that an interruptible reader is running."""
         with self._changed:
-            for reader in self._readers:
-                reader.interrupt()
+            for reader, is_interruptible in self._readers.items():
+                if is_interruptible:
+                    reader.interrupt()
 
     def checkpoint_if_due(self) -> None:
         """Fold a grown write-ahead log into the file, at a moment when nothing is being written."""
@@ -176,6 +185,13 @@ class ColumnFile:
         with contextlib.suppress(duckdb.Error):
             self._base.close()
 
+    def _interrupted(self) -> ReactiveDBError:
+        if self._is_closed:
+            return StoreClosedError("the store was closed while a statement ran; connect again.")
+        if self._is_reopening:
+            return StoreError("the columns failed and were opened again while a statement ran; run it again.")
+        return SqlError("the statement was interrupted.")
+
     def _end_readers(self) -> None:
         # Again and again, because an interrupt that comes just before a statement begins is lost.
         while self._readers:
@@ -186,19 +202,29 @@ class ColumnFile:
 
 def store_error(error: duckdb.Error, path: Path | None) -> StoreError:
     """What a failure of DuckDB outside a user's statement means for the store."""
-    if "No space left on device" in str(error):
+    if _is_full(error):
         return StoreFullError(f"no room for the columns {path}: {error}. The journal has every commit; make room.")
     return StoreError(f"the columns {path} failed: {error}. The journal has every commit; connect again.")
+
+
+def opening_error(error: duckdb.Error, path: Path | None) -> StoreError:
+    """What it means that the columns cannot be opened."""
+    if "Could not set lock" in str(error):
+        return StoreLockedError(f"another process has the columns {path} open: {error}.")
+    if _is_full(error) or "Cannot open file" in str(error):
+        return store_error(error, path)
+    return StoreCorruptError(f"the columns {path} cannot be read: {error}. Restore a backup.")
 
 
 def _connect(path: Path | None, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         return duckdb.connect(":memory:" if path is None else str(path), read_only=read_only, config=_CONFIG)
     except duckdb.Error as error:
-        if "Could not set lock" in str(error):
-            raise StoreLockedError(f"another process has the columns {path} open: {error}.") from error
-        message = f"the columns {path} cannot be opened: {error}. Restore a backup."
-        raise StoreCorruptError(message) from error
+        raise opening_error(error, path) from error
+
+
+def _is_full(error: duckdb.Error) -> bool:
+    return "No space left on device" in str(error)
 
 
 def _size(path: Path) -> int:

@@ -19,11 +19,11 @@ import msgspec
 import pyarrow as pa
 
 from reactive_db import limits
-from reactive_db.errors import SqlError, StoreClosedError, StoreCorruptError
+from reactive_db.errors import StoreClosedError, StoreCorruptError
 from reactive_db.model.schema import TABLES_NUMBER
 from reactive_db.storage import history
 from reactive_db.storage.column_catalog import ColumnCatalog
-from reactive_db.storage.column_file import ColumnFile, store_error
+from reactive_db.storage.column_file import ColumnFile, opening_error, store_error
 from reactive_db.storage.column_table import ColumnTable, row_keys
 from reactive_db.storage.column_types import quoted
 from reactive_db.storage.commit import Commit, DocumentWrite
@@ -68,14 +68,14 @@ class Columns:
         Raises:
             StoreCorruptError: the file is damaged or something else.
             StoreLockedError: another process has it open.
+            StoreError: the disk refuses.
         """
         file = ColumnFile(path, read_only=read_only)
         try:
             return cls(file, path)
         except duckdb.Error as error:
             file.close()
-            message = f"the columns {path} cannot be read: {error}. Restore a backup."
-            raise StoreCorruptError(message) from error
+            raise opening_error(error, path) from error
 
     @property
     def applied_ts(self) -> int:
@@ -115,18 +115,16 @@ class Columns:
         """The result of a statement that only reads, and the timestamp whose documents it saw.
 
         Raises:
-            SqlError: the statement is refused or fails; DuckDB's message says why.
+            SqlError: the statement is refused, fails or is interrupted; DuckDB's message says why.
             StoreClosedError: the columns are closed, or were while it ran.
         """
-        with self._file.reading() as cursor:
+        with self._file.reading(is_interruptible=True) as cursor:
             check_reads_only(cursor, sql)
             try:
                 ts = cursor.execute(_APPLIED_TS).fetchall()[0][0]
                 return cursor.sql(sql, params=parameters).to_arrow_table(), ts
-            except duckdb.InterruptException as error:
-                if self._file.is_closed:
-                    raise StoreClosedError("the store was closed while a statement ran.") from error
-                raise SqlError("the statement was interrupted.") from error
+            except duckdb.InterruptException:
+                raise
             except duckdb.Error as error:
                 raise sql_error(error) from error
 
@@ -146,7 +144,7 @@ class Columns:
         return catalog.documents_read(catalog.views.values() if names is None else names)
 
     def interrupt(self) -> None:
-        """Make every statement that is running now end with an error."""
+        """Make every `query` that is running now end with an error."""
         self._file.interrupt()
 
     def verify(self) -> list[str]:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from reactive_db import limits
+from reactive_db.interrupts import Shielded
 from reactive_db.storage.columns import Columns
 from reactive_db.storage.commit import Commit
 from reactive_db.storage.journal import Journal
@@ -62,7 +63,7 @@ class Flusher:
 
     def flush(self, through: int | None = None) -> None:
         """Bring the columns to everything published so far, or up to the timestamp `through`."""
-        with self._turn:
+        with Shielded(), self._turn:
             if self._failure is not None:
                 raise self._failure
             through = self._published() if through is None else through

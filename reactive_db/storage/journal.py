@@ -25,7 +25,7 @@ from reactive_db.errors import (
 )
 from reactive_db.storage.commit import decode_commit
 
-_CHUNK_ROWS: Final = 256
+_CHUNK_ROWS: Final = 1_000
 _CHUNK_BYTES: Final = 4 * 2**20
 """How much one step of a long read or trim takes before an append may go ahead."""
 

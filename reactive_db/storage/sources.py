@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ import pyarrow.parquet
 from reactive_db.errors import DocumentError
 
 BATCH_ROWS: Final = 16_384
+_CSV_BLOCK_BYTES_MAX: Final = 2**31 - 1
 
 Rows = list[dict[str, Any]]
 
@@ -72,10 +74,30 @@ def _read_file(path: Path) -> pa.Table:
     suffixes = path.name.lower()
     if suffixes.endswith(".parquet"):
         return pyarrow.parquet.read_table(path)
-    if suffixes.endswith((".csv", ".csv.gz")):
-        options = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
-        return pyarrow.csv.read_csv(path, convert_options=options)
-    raise DocumentError(f"cannot load {path}: only .parquet, .csv and .csv.gz files are known.", table="")
+    if suffixes.endswith((".csv", ".csv.gz", ".csv.zip")):
+        return _read_csv(_text_of(path))
+    raise DocumentError(
+        f"cannot load {path}: only .parquet, .csv, .csv.gz and .csv.zip files are known.", table=""
+    )
+
+
+def _read_csv(text: bytes) -> pa.Table:
+    # One block: the type of a column is found from all of its values. The first megabyte may hold nothing but gaps.
+    whole = pyarrow.csv.ReadOptions(block_size=min(max(len(text), 1), _CSV_BLOCK_BYTES_MAX))
+    options = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
+    return pyarrow.csv.read_csv(pa.BufferReader(text), read_options=whole, convert_options=options)
+
+
+def _text_of(path: Path) -> bytes:
+    """The content of a file that may be packed."""
+    if path.suffix.lower() != ".zip":
+        with pa.input_stream(path, compression="detect") as stream:
+            return cast(bytes, stream.read())
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(names) != 1:
+            raise DocumentError(f"cannot load {path}: it holds {len(names)} files; one is wanted. Unpack it.", table="")
+        return archive.read(names[0])
 
 
 def _batched(source: Iterable[Any]) -> Iterator[Rows]:

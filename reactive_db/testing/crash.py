@@ -16,6 +16,7 @@ The campaign itself never opens a store, so that it can fork: run it in a proces
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import select
 import shutil
@@ -37,7 +38,7 @@ import msgspec
 from reactive_db import limits
 from reactive_db.database import Database
 from reactive_db.engine.check import verify
-from reactive_db.errors import StoreClosedError
+from reactive_db.errors import StoreClosedError, StoreError
 from reactive_db.runtime import SystemRuntime
 from reactive_db.storage import column_file
 from reactive_db.storage.columns import Columns
@@ -221,7 +222,6 @@ class Child:
         try:
             while kill_at is None or self._clock() < kill_at:
                 if not self._listen(kill_at or hangs_at):
-                    self.failure = "the process ended by itself; its traceback is above"
                     break
                 if kill_at is None and self._entered[plan.stage] >= plan.times:
                     kill_at = self._clock() + plan.delay
@@ -229,10 +229,7 @@ class Child:
                     self.failure = f"the process hangs; stages: {dict(self.stages)}"
                     break
         finally:
-            os.kill(self._pid, signal.SIGKILL)
-            while self._listen(hangs_at):
-                pass
-            self._end()
+            self._kill()
         return self._progress(least, most)
 
     def verdict(self) -> Verdict:
@@ -242,14 +239,18 @@ class Child:
             while self._clock() < hangs_at and self._listen(hangs_at):
                 pass
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            self._end()
-        return self._verdict or Verdict(["the store could not be judged; the traceback is above"], 0)
+            self._kill()
+        return self._verdict or Verdict(["the store could not be judged; a traceback is above, or it hangs"], 0)
 
-    def _end(self) -> None:
-        os.waitpid(self._pid, 0)
+    def _kill(self) -> None:
+        """End the process and take in its last words. It may have killed itself, at a fault point: that is as good."""
+        os.kill(self._pid, signal.SIGKILL)  # not yet waited for, so the number is still its own
+        while self._listen(self._clock() + PATIENCE_SECONDS):
+            pass
         os.close(self._pipe)
+        _, status = os.waitpid(self._pid, 0)
+        if not os.WIFSIGNALED(status):
+            self.failure = "the process ended by itself; its traceback is above"
         self.stages = +self.stages
 
     def _listen(self, until: float) -> bool:
@@ -398,12 +399,16 @@ def judged(path: Path, least: Progress, most: Progress) -> Verdict:
     It must hold what was acknowledged, `least`, and nothing that was not asked for, `most`.
     """
     faults = [f"dead, {fault}" for fault in verify(path).faults] if path.exists() else []
-    with workload.open_store(path) as db:
+    try:
+        db = workload.open_store(path)
+    except StoreError as error:
+        return Verdict([*faults, f"it cannot be opened: {error}"], 0)
+    with db:
         state = workload.state_of_documents(db)
         faults += workload.content_faults(state, least, most)
         faults += _differences("SQL", workload.state_of_columns(db), state)
         progress = workload.progress_of(state)
-        survived = progress.transactions - least.transactions
+        survived = max(0, progress.transactions - least.transactions)
         if not faults:
             progress, found = _go_on(db, state, progress)
             faults += found
@@ -460,6 +465,7 @@ def run_campaign(
     """Run a campaign and print its figures; the exit code: 1 when there was a fault."""
     seed = Random().randrange(2**32) if seed is None else seed
     click.echo(f"seed {seed}")
+    _import_what_children_need()
     folder = directory or Path(tempfile.mkdtemp(prefix="reactive_db-crash-"))
     report: Callable[[str], None] = (lambda line: None) if quiet else click.echo
     figures = Campaign(folder, seed, sabotage=sabotage, report=report).run(cycles)
@@ -468,6 +474,12 @@ def run_campaign(
     click.echo(str(figures))
     _print_faults(figures.faults)
     return 1 if figures.faults else 0
+
+
+def _import_what_children_need() -> None:
+    """Arrow imports pandas, if there is one, when it first makes an array: a second that every child would pay."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pandas")
 
 
 def _print_faults(faults: Sequence[str]) -> None:

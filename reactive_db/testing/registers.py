@@ -25,6 +25,9 @@ WAYS: Final = 5
 
 _KINDS: Final[tuple[Kind, ...]] = ("append", "read", "read all")
 
+BY_ID: Final = 0
+"""The way to read a register by the id of its document, where that is known."""
+
 PAGED: Final = 3
 """The way to read all that a function has only once."""
 
@@ -105,7 +108,7 @@ def _joined(found: Iterable[Register]) -> tuple[int, ...]:
 def _find(db: DatabaseReader, step: Step) -> list[Register]:
     name, query = step.register, db.query(Register)
     match step.way:
-        case 0 if step.id:
+        case _ if step.way == BY_ID and step.id:
             found = db.get(Id[Register](step.id))
             return [] if found is None else [found]
         case 1:

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 
 RunOnSmallDisk = Callable[[str, int], Any]
+StartScript = Callable[[str], "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -35,12 +36,13 @@ def run_on_small_disk(tmp_path: Path) -> RunOnSmallDisk:
         command = [unshare, "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, str(code)]
         done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     return run
 
 
 @pytest.fixture
-def start_script() -> Callable[[str], subprocess.Popen[str]]:
+def start_script() -> StartScript:
     """Starts a script in a process of its own and waits for its first line."""
 
     def start(script: str) -> subprocess.Popen[str]:

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactive_db import limits
-from reactive_db.errors import StoreClosedError, StoreCorruptError, StoreError
-from reactive_db.model.ids import internal_number
+from reactive_db.errors import StoreClosedError, StoreCorruptError, StoreError, StoreLockedError
+from reactive_db.model.ids import Id, internal_number
 from reactive_db.model.layout import ColumnType
 from reactive_db.model.schema import TABLES_NUMBER
 from reactive_db.storage import write_batch
@@ -28,7 +28,7 @@ from reactive_db.storage.column_table import row_keys
 from reactive_db.storage.columns import Columns
 from reactive_db.storage.commit import Commit, DocumentWrite
 from tests.storage.commits import NOW_MS, TASKS, commit, define, define_typed, delete, make_id, put
-from tests.storage.conftest import RunOnSmallDisk
+from tests.storage.conftest import RunOnSmallDisk, StartScript
 
 PEOPLE = 10_002
 
@@ -157,6 +157,12 @@ def test_load_is_a_snapshot_of_the_call(columns: Columns) -> None:
     loading = columns.load(TASKS)
     columns.apply([commit(2, delete(a.id), put(make_id(), n=2))])
     assert [pair for chunk in loading for pair in zip(*chunk, strict=True)] == [(a.id, a.document)]
+
+
+def test_ids_of_their_own_class_are_strings(columns: Columns) -> None:
+    write = put(make_id(), n=1)
+    columns.apply([commit(1, define("tasks", n="int64"), DocumentWrite(TASKS, Id(write.id), write.document))])
+    assert stored(columns) == {write.id: write.document}
 
 
 def test_row_keys_tell_ids_apart() -> None:
@@ -589,6 +595,20 @@ def test_a_file_that_is_something_else_is_refused(path: Path) -> None:
     path.write_bytes(b"no DuckDB database at all" * 1_000)
     with pytest.raises(StoreCorruptError, match="Restore a backup"):
         Columns.open(path)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="Cannot open file"):
+        Columns.open(tmp_path / "nowhere" / "columns.duckdb")
+
+
+def test_columns_that_another_process_has_open_are_refused(path: Path, start_script: StartScript) -> None:
+    process = start_script(
+        f"import sys, duckdb; c = duckdb.connect({str(path)!r}); print('ready', flush=True); sys.stdin.read()"
+    )
+    with pytest.raises(StoreLockedError, match=f"PID {process.pid}"):
+        Columns.open(path)
+    process.communicate()
 
 
 def test_a_damaged_file_is_refused_or_found(path: Path) -> None:

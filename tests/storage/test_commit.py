@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from reactive_db.model.ids import Id
 from reactive_db.storage.commit import (
     COMMIT_PART_BYTES,
     Commit,
@@ -25,6 +26,11 @@ def test_a_commit_comes_back_as_it_was() -> None:
     assert ts == 7
     assert decode_commit(part) == commit
     assert list(join_parts([(ts, part)])) == [commit]
+
+
+def test_ids_of_their_own_class_are_strings() -> None:
+    commit = Commit(1, 0.0, "chat:send", (DocumentWrite(10_001, Id("a" * 32), b""),))
+    assert list(join_parts(encode_commit(commit))) == [commit]
 
 
 def test_a_commit_without_writes_is_one_part() -> None:

@@ -1,0 +1,123 @@
+"""Holding back what may interrupt a thread, Ctrl-C and the time limit of functions, while state is half moved.
+
+`Uninterrupted` is for the microseconds of a commit. `Shielded` is for long work on the store's own state that a
+function may set off, such as the first touch of a table. Who interrupts threads by other means asks `interrupt`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, Final, Self, TypeVar
+
+# The C function under `signal.signal`, whose detour through enums costs 2 us, four times a commit.
+from _signal import signal as set_handler  # type: ignore[import-not-found]
+
+T = TypeVar("T")
+
+_MAIN: Final = threading.main_thread().ident
+_PATIENCE_SECONDS: Final = 0.1
+
+_shielded: Counter[int] = Counter()
+"""By thread, how many `Shielded` blocks it is in."""
+_guard: Final = threading.Lock()
+_set_async_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+
+def interrupt(thread: int, error: type[BaseException]) -> None:
+    """Raise `error` in another thread, between two of its bytecodes, unless that is in a `Shielded` block."""
+    with _guard:
+        if not _shielded[thread]:
+            _set_async_exception(ctypes.c_ulong(thread), ctypes.py_object(error))
+
+
+def take_back(thread: int) -> None:
+    """Forget an `interrupt` that did not arrive yet."""
+    with _guard:
+        _set_async_exception(ctypes.c_ulong(thread), None)
+
+
+class Uninterrupted:
+    """A block in which the main thread gets no KeyboardInterrupt; one that arrives is delivered at its end.
+
+    Only the main thread is ever interrupted by a signal, so in any other thread this does nothing.
+    """
+
+    __slots__ = ("_arrived", "_before", "_is_main")
+
+    def __enter__(self) -> Self:
+        self._is_main = threading.get_ident() == _MAIN
+        if self._is_main:
+            self._arrived: tuple[int, FrameType | None] | None = None
+            self._before: Any = set_handler(signal.SIGINT, self._hold_back)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._is_main:
+            return
+        set_handler(signal.SIGINT, self._before if self._before is not None else signal.SIG_DFL)
+        self._deliver()
+
+    def acquire(self, lock: Any) -> None:
+        """Take `lock`; an interrupt is delivered at once as long as it has to be waited for, and not after."""
+        if not self._is_main:
+            lock.acquire()
+            return
+        while not lock.acquire(timeout=_PATIENCE_SECONDS):
+            self._deliver()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call `function`, which may be interrupted as if it stood outside the block."""
+        if not self._is_main:
+            return function()
+        set_handler(signal.SIGINT, self._before if self._before is not None else signal.SIG_DFL)
+        try:
+            self._deliver()
+            return function()
+        finally:
+            set_handler(signal.SIGINT, self._hold_back)
+
+    def _deliver(self) -> None:
+        arrived, self._arrived = self._arrived, None
+        if arrived is not None and callable(self._before):
+            self._before(*arrived)
+
+    def _hold_back(self, number: int, frame: FrameType | None) -> None:
+        self._arrived = (number, frame)
+
+
+class Shielded(Uninterrupted):
+    """The same, and no `interrupt` either; one that is on its way is delivered before the block begins."""
+
+    __slots__ = ("_me",)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._me = threading.get_ident()
+        with _guard:
+            _shielded[self._me] += 1
+        try:
+            _let_interrupt()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with _guard:
+            _shielded[self._me] -= 1
+            if not _shielded[self._me]:
+                del _shielded[self._me]
+        super().__exit__(kind, error, traceback)
+
+
+def _let_interrupt() -> None:
+    """Python raises what another thread has set for this one when it begins a function."""

@@ -26,7 +26,8 @@ TABLE_NUMBER_MAX: Final = 16_383
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
-_TO_PYTHON_BASE_32: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+# Python's own digits that no id has must not pass for others.
+_TO_PYTHON_BASE_32: Final = str.maketrans(_ALPHABET + "ilou", "0123456789abcdefghijklmnopqrstuv!!!!")
 _WEIGHTS: Final = tuple(range(18, 0, -1))
 _MILLISECONDS_PER_DAY: Final = 86_400_000
 

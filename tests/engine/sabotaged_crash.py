@@ -58,6 +58,7 @@ def append_in_two_steps() -> None:
             commit = decode_commit(part)
             half = commit.writes[: len(commit.writes) // 2]
             append(self, encode_commit(Commit(ts, commit.time, commit.source, half)))
+            threading.Event().wait(0.01)  # stay in the bad moment for longer
             self._connection.execute("DELETE FROM parts WHERE key >> 16 = ?", (ts,))
         append(self, commits)
 

@@ -40,7 +40,16 @@ ANOMALIES = {
     # Fekete, O'Neil, O'Neil 2004: a and b alone would be serializable, as a before b; c, who only reads, sees that b
     # was there and a was not.
     "read-only anomaly": (
-        ["a reads x y", "b reads y", "b appends y", "b commits", "c reads x y", "c commits", "a appends x", "a commits"],
+        [
+            "a reads x y",
+            "b reads y",
+            "b appends y",
+            "b commits",
+            "c reads x y",
+            "c commits",
+            "a appends x",
+            "a commits",
+        ],
         {"G2"},
         "a",
     ),

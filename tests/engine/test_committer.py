@@ -182,7 +182,9 @@ def test_a_snapshot_at_the_head_shows_nothing_before_it_is_durable(store: Store,
         assert journal.arrived.wait(PATIENCE_SECONDS)
         early = store.begin("reader")
         assert DatabaseWriter(store, early).query(Counter).first() is not None
-        readers = Callers(lambda: store.committer.abandon(early), lambda: store.committer.wait_published(early.begin_ts))
+        readers = Callers(
+            lambda: store.committer.abandon(early), lambda: store.committer.wait_published(early.begin_ts)
+        )
         published = store.read_at(store.snapshots.begin_published(), "query")
         assert DatabaseWriter(store, published).query(Counter).first() is None
         assert readers.results == [None, None]

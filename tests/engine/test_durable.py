@@ -69,7 +69,7 @@ def test_the_campaign_notices_a_broken_store(sabotage: str, symptom: str, tmp_pa
 # --- a torn journal --------------------------------------------------------------------------------------------------
 
 STEPS = 40
-TEARS = 20
+TEARS = 12
 TEAR_SEEDS = range(20 if IS_LONG else 1)
 
 

@@ -232,7 +232,7 @@ class Database:
         self._store.flusher.flush()  # the columns take the statement apart: they have to know every table
         numbers = self._store.tables_read(statement)
 
-        def compute(ts: int, page_end: bytes | None) -> Outcome:
+        def compute(ts: int, page_end: str | None) -> Outcome:
             reads = ReadSet()
             for number in numbers:
                 reads.add_range((number, BY_ID), EVERYTHING)

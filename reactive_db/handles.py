@@ -19,7 +19,7 @@ from traitlets.utils.bunch import Bunch
 
 from reactive_db.errors import ReturnError
 from reactive_db.presentation import as_html, as_text
-from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, isolated
+from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, is_same, isolated
 from reactive_db.reactive.scheduler import Scheduler
 from reactive_db.runtime import Runtime, Timer
 
@@ -107,12 +107,14 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
 
     def close(self) -> None:
         """Stop following the data; the handle keeps what it shows."""
-        query, self._query = self._query, None
+        with self._lock:
+            query, shown, ts = self._query, self._shown, self._read("ts")
+            self._shown = _Shown(shown.value, shown.status, shown.error, ts)
+            self._query = None
+            self._drop_held()
         if query is not None:
             self._finalizer.detach()
             self._scheduler.unwatch(query, self._token)
-        if self._timer is not None:
-            self._timer.cancel()
 
     @property
     def is_closed(self) -> bool:
@@ -121,8 +123,9 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
     def show(self, outcome: Outcome) -> Callable[[], None] | None:
         """Take a new outcome, telling nobody; see `Watcher`."""
         with self._lock:
-            delay = self._delay()
+            delay, ts = self._delay(), self._read("ts")
             if delay <= 0:
+                self._drop_held()
                 return self._swap(outcome)
             self._held = outcome
             if self.debounce > 0 and self._timer is not None:
@@ -131,7 +134,8 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
             if self._timer is None:
                 self._timer = self._runtime.call_later(delay, self._release)
             before = self._shown
-            self._shown = _Shown(before.value, "stale", before.error, before.ts)
+            # Until now no commit had touched it, so it was right up to there.
+            self._shown = _Shown(before.value, "stale", before.error, ts)
             return self._teller(before, self._shown)
 
     def _delay(self) -> float:
@@ -140,6 +144,13 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
             return 0.0
         wait = self._last_change + self.throttle - self._runtime.monotonic() if self.throttle > 0 else 0.0
         return max(self.debounce, wait)
+
+    def _drop_held(self) -> None:
+        """Forget what was held back: something newer is shown, or nothing any more."""
+        self._held = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _release(self) -> None:
         """Show what was held back; called by the timer."""
@@ -154,8 +165,11 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
         before = self._shown
         after = _Shown(before.value, "error", outcome.error, outcome.ts)
         if outcome.error is None:
+            # The scheduler compared it with the last outcome, which was not shown if it was held back or an error.
+            is_back = before.status in ("stale", "error") and is_same(before.value, outcome.value)
             try:
-                after = _Shown(isolated(outcome.value), "current", None, outcome.ts)
+                value = before.value if is_back else isolated(outcome.value)
+                after = _Shown(value, "current", None, outcome.ts)
             except ReturnError as error:
                 after = _Shown(before.value, "error", error, outcome.ts)
         self._shown = after
@@ -167,8 +181,8 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
         def tell() -> None:
             for name in _NAMES:
                 old, new = getattr(before, name), getattr(after, name)
-                # Values were found different by the scheduler; comparing them again could be ambiguous.
-                if old is not new:
+                # Values were found different already; comparing them again could be ambiguous.
+                if old is not new and (name == "value" or old != new):
                     self.notify_change(Bunch(name=name, old=old, new=new, owner=self, type="change"))
 
         return tell

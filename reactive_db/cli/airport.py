@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Final
 
 from reactive_db.cli.flights import GATES, Departure, board, cancel, delay, departures, leave, move, open_day
@@ -11,8 +12,7 @@ from reactive_db.functions.definitions import Mutation
 from reactive_db.handles import QueryHandle
 from reactive_db.runtime import Random, Runtime
 
-MONTH: Final = 7
-DAY: Final = 4
+DATE: Final = date(2013, 7, 15)
 _HEAD_ROWS: Final = 3
 """The flights that board and leave next."""
 
@@ -39,8 +39,8 @@ class BusyAirport:
         self._random: Random = runtime.random()
         self._began = 0.0
         self.times = Times()
-        self.flights = db.run(open_day, airport, MONTH, DAY)
-        self.board: QueryHandle[list[Departure]] = db.live(departures, airport, MONTH, DAY)
+        self.flights = db.run(open_day, airport, DATE.month, DATE.day)
+        self.board: QueryHandle[list[Departure]] = db.live(departures, airport, DATE.month, DATE.day)
         self.board.observe(self._hear, "value")
 
     def change(self) -> str:
@@ -62,31 +62,32 @@ class BusyAirport:
         return count / (self._runtime.monotonic() - began) if count else 0.0
 
     def _choose(self, rows: list[Departure]) -> tuple[str, Mutation[Any, Any], tuple[Any, ...]]:
-        head = rows[self._random.randrange(min(_HEAD_ROWS, len(rows)))]
-        any_row = rows[self._random.randrange(len(rows))]
-        kind = self._random.random()
-        if head.status in ("boarding", "cancelled") and kind < 0.4:
-            gone = "departed" if head.status == "boarding" else "is off the board"
-            return f"{head.flight} to {head.to} {gone}", leave, (head.id,)
-        if head.status in ("on time", "delayed") and kind < 0.4:
-            return f"{head.flight} to {head.to} is boarding at {head.gate}", board, (head.id,)
-        if any_row.status in ("on time", "delayed"):
-            if kind < 0.7:
-                minutes = self._random.randrange(5, 60, 5)
-                return f"{any_row.flight} to {any_row.to} leaves {minutes} minutes later", delay, (any_row.id, minutes)
-            if kind < 0.9:
-                gate = self._random.choice(GATES)
-                return f"{any_row.flight} to {any_row.to} moves to gate {gate}", move, (any_row.id, gate)
-            return f"{any_row.flight} to {any_row.to} is cancelled", cancel, (any_row.id,)
-        return f"{rows[0].flight} to {rows[0].to} is off the board", leave, (rows[0].id,)
+        row, kind = self._random.choice(rows), self._random.random()
+        if kind < 0.4 or row.status in ("boarding", "cancelled"):
+            return _next_step(self._random.choice(rows[:_HEAD_ROWS]))
+        name = f"{row.flight} to {row.to}"
+        if kind < 0.7:
+            minutes = self._random.randrange(5, 60, 5)
+            return f"{name} leaves {minutes} minutes later", delay, (row.id, minutes)
+        if kind < 0.9:
+            gate = self._random.choice(GATES)
+            return f"{name} moves to gate {gate}", move, (row.id, gate)
+        return f"{name} is cancelled", cancel, (row.id,)
 
     def _run(self, mutation: Mutation[Any, Any], *arguments: Any) -> None:
         self._began = self._runtime.monotonic()
         self._db.run(mutation, *arguments)
         self.times.durable.append(self._runtime.monotonic() - self._began)
+        self._began = 0.0
 
     def _hear(self, change: Any) -> None:
         if self._began:
             self.times.shown.append(self._runtime.monotonic() - self._began)
 
 
+def _next_step(row: Departure) -> tuple[str, Mutation[Any, Any], tuple[Any, ...]]:
+    """What becomes of a flight in the end: it boards, and then leaves."""
+    name = f"{row.flight} to {row.to}"
+    if row.status in ("boarding", "cancelled"):
+        return f"{name} {'has departed' if row.status == 'boarding' else 'leaves the board'}", leave, (row.id,)
+    return f"{name} is boarding at {row.gate}", board, (row.id,)

@@ -16,6 +16,8 @@ from reactive_db.runtime import Runtime
 
 _GLOW_SECONDS: Final = 1.0
 _NEWS_SHOWN: Final = 4
+_WIDTHS: Final = {"": 5, "Flight": 7, "Airline": None, "To": None, "Gate": 4, "Status": 13}
+"""Of the columns; None shares what a terminal has left."""
 _COLOURS: Final = {"delayed": "yellow", "boarding": "green", "cancelled": "red"}
 
 
@@ -41,9 +43,10 @@ class Board:
         if self._drawn:
             self._glowing.update({id: now for id, row in rows.items() if self._drawn.get(id) != row})
         self._drawn = dict(rows)
-        table = Table(title=self._title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for column in ("", "Flight", "Airline", "To", "Gate", "Status"):
-            table.add_column(column, no_wrap=True, overflow="ellipsis")
+        table = Table(title=self._title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, expand=True)
+        for column, width in _WIDTHS.items():
+            ratio = 1 if width is None else None
+            table.add_column(column, width=width, ratio=ratio, no_wrap=True, overflow="ellipsis")
         for id, row in rows.items():
             glows = now - self._glowing.get(id, -_GLOW_SECONDS) < _GLOW_SECONDS
             table.add_row(*_cells(row), style="reverse" if glows else "")

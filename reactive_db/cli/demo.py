@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from reactive_db.cli.airport import DAY, MONTH, BusyAirport
+from reactive_db.cli.airport import DATE, BusyAirport
 from reactive_db.cli.board import Board
 from reactive_db.cli.flights import AIRPORTS, data_folder, load_missing
 from reactive_db.database import Database, connect
@@ -75,7 +75,7 @@ def _show(db: Database, folder: Path, airport: str, seconds: float, speed: float
         console = Console(width=_WIDTH_WITHOUT_TERMINAL)
     _load(db, folder, runtime)
     busy = BusyAirport(db, airport, runtime)
-    board = Board(busy.board, f"Departures from {airport}, {DAY}.{MONTH}.2013 · {busy.flights} flights", runtime)
+    board = Board(busy.board, f"Departures from {airport}, {DATE:%d %B %Y} · {busy.flights} flights", runtime)
     if console.is_terminal:
         _play(busy, board, console, seconds, speed, runtime)
     else:

@@ -38,8 +38,8 @@ class Transaction:
         """It runs while its thread holds the Committer's turn."""
         self.is_volatile = False
         """It asked for time or randomness."""
-        self.page_end: bytes | None = None
-        """Where its page ends: given before a re-run, found by a first run; empty for the end of the range."""
+        self.page_end: str | None = None
+        """The cursor at which its page ends: given before a re-run, found by a first run."""
         self._has_page = False
         self.tables: dict[int, Table] = {}
         self._runtime = runtime
@@ -109,7 +109,7 @@ class Transaction:
     def delete(self, table: Table, id: str) -> None:
         self._write(table, id, self._existing(table, id, "delete"), None, None)
 
-    def begin_page(self) -> bytes | None:
+    def begin_page(self) -> str | None:
         """Where the page of this run has to end, None if it is free to choose."""
         if self._has_page:
             raise QueryError(
@@ -118,8 +118,8 @@ class Transaction:
         self._has_page = True
         return self.page_end
 
-    def end_page(self, key: bytes) -> None:
-        self.page_end = key
+    def end_page(self, cursor: str) -> None:
+        self.page_end = cursor
 
     def new_random(self) -> Random:
         return self._runtime.random()

@@ -77,7 +77,7 @@ class Runner:
         """A function from a timestamp to the outcome of the query at it."""
         fields = msgspec.structs.asdict(arguments)
 
-        def compute(ts: int, page_end: bytes | None) -> Outcome:
+        def compute(ts: int, page_end: str | None) -> Outcome:
             transaction = self._store.read_at(ts, function.name)
             transaction.page_end = page_end
             value, error = None, None

@@ -125,7 +125,9 @@ class TableQuery(Generic[D]):
         key_range = self._key_range()
         print_ = self._fingerprint(key_range)
         rest = key_range if cursor is None else self._after(key_range, decode_cursor(print_, cursor))
-        end = self._transaction.begin_page()
+        before = self._transaction.begin_page()
+        # A page of what the function or the index was before it was declared anew has no place to keep.
+        end = decode_cursor(print_, before) if before is not None and before.startswith(print_) else None
         scan = self._scan(rest if end is None else self._until(rest, end))
         items = list(islice(self._kept(scan), n)) if end is None else list(self._kept(scan))
         last = scan.last_key
@@ -133,8 +135,9 @@ class TableQuery(Generic[D]):
             last = end
         elif len(items) < n:
             last = b""  # the end of the range, wherever that will be
-        self._transaction.end_page(cast(bytes, last))
-        return Page(items, encode_cursor(print_, cast(bytes, last)), is_done=not last)
+        next_cursor = encode_cursor(print_, cast(bytes, last))
+        self._transaction.end_page(next_cursor)
+        return Page(items, next_cursor, is_done=not last)
 
     def _take(self, n: int | None) -> list[D]:
         if self._predicates:
@@ -155,7 +158,8 @@ class TableQuery(Generic[D]):
         return kept
 
     def _fingerprint(self, key_range: KeyRange) -> str:
-        return fingerprint(self._table.schema.number, self._description.index, key_range, self._description.order)
+        schema, index = self._table.schema, self._description.index
+        return fingerprint(schema.number, index, schema.index(index).fields, key_range, self._description.order)
 
     def _after(self, key_range: KeyRange, key: bytes) -> KeyRange:
         """What of the range comes after `key`; the empty key stands for its end."""

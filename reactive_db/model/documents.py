@@ -26,7 +26,6 @@ _declarations: list[str] = []
 """The tables of all declarations so far, in order."""
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class ObjectMeta(msgspec.StructMeta):
     """Makes every subclass of `Object` frozen and strict about its fields."""
 
@@ -65,7 +64,8 @@ class DocumentMeta(ObjectMeta):
         return cast("DocumentMeta", cls)
 
 
-class Object(msgspec.Struct, metaclass=ObjectMeta):
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class Object(msgspec.Struct, metaclass=ObjectMeta, frozen=True):
     """A typed object nested in a document. Subclass it and annotate the fields.
 
     Several object types in one union need a tag each: `class Circle(rdb.Object, tag="circle")`.
@@ -76,7 +76,8 @@ class Object(msgspec.Struct, metaclass=ObjectMeta):
         def __init_subclass__(cls, *, tag: str | bool | None = None, tag_field: str | None = None) -> None: ...
 
 
-class Document(msgspec.Struct, metaclass=DocumentMeta, kw_only=True):
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class Document(msgspec.Struct, metaclass=DocumentMeta, frozen=True, kw_only=True):
     """A document of a table. Subclass it with `table=` and annotate the fields:
 
         class Message(rdb.Document, table="messages", indexes={"by_channel": ["channel"]}):

@@ -60,9 +60,9 @@ class Description:
         return prefix_range(prefix)
 
 
-def fingerprint(table: int, index: str, key_range: KeyRange, order: Order) -> str:
-    """What a cursor remembers of its query: another query has another fingerprint."""
-    text = repr((table, index, key_range.lo, key_range.hi, order))
+def fingerprint(table: int, index: str, fields: tuple[str, ...], key_range: KeyRange, order: Order) -> str:
+    """What a cursor remembers of its query: another query, or an index with other fields, has another fingerprint."""
+    text = repr((table, index, fields, key_range.lo, key_range.hi, order))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -11,7 +11,8 @@ from typing import Any, Final, Protocol
 
 from reactive_db.engine.read_set import ReadSet
 from reactive_db.errors import ReturnError
-from reactive_db.model.documents import Document
+from reactive_db.model.codec import encoder
+from reactive_db.model.documents import Document, Object
 from reactive_db.model.ids import Id
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes, Id})
@@ -28,8 +29,8 @@ class Outcome:
     reads: ReadSet
     value: Any = None
     error: Exception | None = None
-    page_end: bytes | None = None
-    """Where its page ended: a re-run covers the same keys, so that pages grow and shrink but never shift."""
+    page_end: str | None = None
+    """The cursor at which its page ended: a re-run covers the same keys, so that pages grow and shrink but never shift."""
     is_volatile: bool = False
     """It asked for time or randomness, so another run may differ though nothing changed."""
 
@@ -41,7 +42,7 @@ class Outcome:
         """Whether nobody could tell this outcome from `other`."""
         if self.error is not None or other.error is not None:
             return type(self.error) is type(other.error) and str(self.error) == str(other.error)
-        return _is_equal(self.value, other.value)
+        return is_same(self.value, other.value)
 
 
 class Watcher(Protocol):
@@ -51,7 +52,7 @@ class Watcher(Protocol):
         """Take a new outcome, telling nobody; the returned function tells, and is called later, in order."""
 
 
-Compute = Callable[[int, bytes | None], Outcome]
+Compute = Callable[[int, str | None], Outcome]
 """Runs a query at a timestamp, given where its page ended before."""
 
 
@@ -79,6 +80,11 @@ class LiveQuery:
     runs: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
     watchers: dict[int, weakref.ref[Watcher]] = field(default_factory=dict)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether its watchers do not show its latest outcome, or that is not right any more."""
+        return self.is_stale or (self.shown is not None and self.shown is not self.outcome)
 
     def living_watchers(self) -> Iterator[Watcher]:
         for reference in list(self.watchers.values()):
@@ -113,9 +119,15 @@ def _is_frozen(value: Any) -> bool:
     return type(value) in _ATOMS or (isinstance(value, Document) and value.__is_shareable__)
 
 
-def _is_equal(one: Any, other: Any) -> bool:
+def is_same(one: Any, other: Any) -> bool:
+    """Whether nobody could tell `one` from `other`; False if that is not known, as showing it once more is harmless."""
     try:
-        return type(one) is type(other) and bool(one == other)
-    except Exception:
-        # DataFrames and arrays have no single answer; showing them once more is never wrong.
+        if type(one) is not type(other) or not bool(one == other):
+            return False
+    except Exception:  # DataFrames and arrays have no single answer
         return False
+    try:
+        # Python takes 1, 1.0 and True for equal; whoever looks does not.
+        return encoder.encode(one) == encoder.encode(other)
+    except Exception:  # something in it is no plain value
+        return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from dataclasses import replace
 from itertools import takewhile
 
 from reactive_db import limits
@@ -53,8 +54,8 @@ class QueryCache:
             query = self._find(key, run, reads_columns)
             self._idle.pop(key, None)
             self.watched[key] = query
-            # A query that was run apart from its watchers has to run with them before another one joins.
-            if query.is_stale or (query.shown is not None and query.shown is not query.outcome):
+            # One that was run apart from its watchers has to run with them before another joins.
+            if query.is_behind:
                 self.stale[key] = query
             return query
 
@@ -74,9 +75,9 @@ class QueryCache:
             return batch
 
     def put_back(self, batch: list[LiveQuery]) -> None:
-        """Those of `batch` that are stale, because an interrupt came before their turn, have to run after all."""
+        """Those of `batch` that are not done, because an interrupt came before their turn, have to run after all."""
         with self._lock:
-            self._mark({query for query in batch if query.is_stale})
+            self.stale.update({q.key: q for q in batch if q.is_behind and self.watched.get(q.key) is q})
 
     def settle(self, query: LiveQuery, outcome: Outcome) -> None:
         """Remember what a run of `query` gave, and notice a commit that has made it stale already."""
@@ -113,6 +114,8 @@ class QueryCache:
             hit = {query for query in [*self.watched.values(), *self._idle.values()] if query.key[0] == name}
             for query in hit:
                 query.run = run.get(query.key, query.run)
+                if query.shown is not None:
+                    query.shown = replace(query.shown, page_end=None)  # the new function chooses its own page
             self._mark(hit)
 
     def _find(self, key: Key, run: Compute, reads_columns: bool) -> LiveQuery:

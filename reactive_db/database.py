@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import re
 import threading
@@ -19,13 +20,13 @@ from tqdm.auto import tqdm
 from reactive_db.engine.bulk import load
 from reactive_db.engine.read_set import BY_ID, ReadSet
 from reactive_db.engine.store import Store
-from reactive_db.errors import NotAStoreError, ReactiveDBError, SqlError
+from reactive_db.errors import NotAStoreError, ReactiveDBError, SqlError, StoreError
 from reactive_db.functions.definitions import Action, Function, Mutation, Query, check_kind, on_redefined
 from reactive_db.functions.runner import Runner
 from reactive_db.handles import QueryHandle, reading
 from reactive_db.limits import Limits
 from reactive_db.model.codec import encoder
-from reactive_db.model.documents import Document, table_of
+from reactive_db.model.documents import Document, on_declared, table_of
 from reactive_db.model.keys import EVERYTHING
 from reactive_db.reactive.live_query import Compute, Key, Outcome
 from reactive_db.reactive.scheduler import Scheduler
@@ -63,7 +64,12 @@ def connect(
     key = _MEMORY if path is None else str(path)
     with _open_lock:
         found = _open.get(key)
-        if found is None or found.is_closed:
+        if found is not None and (found.is_closed or found._store.has_failed):
+            # Another thread may be closing it; of a failed one, everything that matters is in its journal.
+            with contextlib.suppress(StoreError):
+                found.close()
+            found = None
+        if found is None:
             runtime, limits = runtime or SystemRuntime(), limits or Limits()
             store = Store.in_memory(runtime, limits) if path is None else Store.open(path, runtime, limits)
             found = _open[key] = Database(store)
@@ -104,7 +110,9 @@ class Database:
         self._runner = Runner(store, self._scheduler)
         store.committer.listeners.append(self._scheduler.invalidate)
         self.is_closed = False
+        self._closing = threading.RLock()
         on_redefined.append(self._follow_redefinition)
+        on_declared.append(self._follow_declaration)
 
     @property
     def path(self) -> Path | None:
@@ -170,6 +178,8 @@ class Database:
         self._store.catalog.define_mentioned(statement)
         self._store.flusher.flush()
         table, ts = self._store.columns.query(statement, parameters)
+        if self._scheduler.ts < ts:
+            self._scheduler.advance()  # no handle shows less than what is returned here
         return SqlResult(table, ts)
 
     def load(self, document: type[Document], source: Any, *, progress: bool = True) -> int:
@@ -200,11 +210,11 @@ class Database:
         self._store.backup(Path(path).expanduser().resolve())
 
     def close(self) -> None:
-        """Let go of the store; handles keep what they show. Safe to call again."""
-        if not self.is_closed:
-            self.is_closed = True
-            on_redefined.remove(self._follow_redefinition)
-            self._store.close()
+        """Let go of the store; handles keep what they show. Safe to call again, and from several threads."""
+        with self._closing:
+            if not self.is_closed:
+                self._forsake()
+                self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -217,6 +227,11 @@ class Database:
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"ts {self.ts}"
         return f"<Database {self.path or 'in memory'}, {state}>"
+
+    def _forsake(self) -> None:
+        self.is_closed = True
+        on_redefined.remove(self._follow_redefinition)
+        on_declared.remove(self._follow_declaration)
 
     def _check_usable(self, verb: str) -> None:
         self._store.check_open()
@@ -247,6 +262,12 @@ class Database:
         except (TypeError, UnicodeEncodeError, OverflowError) as error:
             raise SqlError(f"the parameters of a live statement are plain values: {error}.") from None
 
+    def _follow_declaration(self, document: type[Document]) -> None:
+        """A re-run cell declared a class again: its documents are made of the new one from now on."""
+        number = self._store.catalog.outdate(table_of(document))
+        if number is not None:
+            self._scheduler.redeclare(number)
+
     def _follow_redefinition(self, function: Function[..., Any]) -> None:
         """A re-run cell declared a function again: its open handles move to the new one."""
 
@@ -275,6 +296,19 @@ def _call_text(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> s
     """A call as its author wrote it: `departures('JFK', day=15)`."""
     arguments = [short(value) for value in args] + [f"{name}={short(value)}" for name, value in kwargs.items()]
     return f"{name.removeprefix('__main__:')}({', '.join(arguments)})"
+
+
+def _forget_in_child() -> None:
+    """A forked child connects anew; what it has from its parent refuses everything."""
+    global _open_lock
+    _open_lock = threading.RLock()
+    for database in _open.values():
+        database._forsake()
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
 
 
 @atexit.register

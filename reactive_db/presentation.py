@@ -35,11 +35,13 @@ _STYLE: Final = """<style>
 .reactive-db table { border-collapse: collapse; margin: 0; font-size: var(--jp-ui-font-size1, 0.9em); }
 .reactive-db caption, .reactive-db .caption { caption-side: top; text-align: left; white-space: nowrap;
   padding: 0.25em 0.75em 0.4em; color: inherit; font-size: var(--jp-ui-font-size1, 0.9em); font-weight: 600; }
-.reactive-db small { padding-left: 0.75em; font-size: inherit; font-weight: 400; opacity: 0.6; }
-.reactive-db th, .reactive-db td { padding: 0.3em 0.75em; text-align: left; vertical-align: top; white-space: nowrap; }
-.reactive-db th { font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, currentColor); }
-.reactive-db .number { text-align: right; font-variant-numeric: tabular-nums; }
-.reactive-db .nothing { opacity: 0.4; }
+.reactive-db b + small { padding-left: 0.75em; }
+.reactive-db small { font-size: inherit; font-weight: 400; opacity: 0.6; }
+.reactive-db table th, .reactive-db table td { padding: 0.3em 0.75em; text-align: left; vertical-align: top;
+  white-space: nowrap; }
+.reactive-db table th { font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, currentColor); }
+.reactive-db table .number { text-align: right; font-variant-numeric: tabular-nums; }
+.reactive-db table .nothing { opacity: 0.4; }
 .reactive-db pre { margin: 0; padding: 0 0.75em; color: inherit; white-space: pre-wrap; }
 .reactive-db [role="alert"] { margin: 0 0 0.5em; padding: 0.4em 0.75em; white-space: pre-wrap;
   border-left: 3px solid var(--jp-error-color1, #d32f2f); }
@@ -179,7 +181,7 @@ def _table(grid: Grid, title: str, before: Grid | None) -> str:
         is_fresh = known is not None and _texts(row) not in known
         cells = "".join(_cell(item, of_column) for item, of_column in zip(row, classes, strict=True))
         rows.append(f'<tr class="fresh">{cells}</tr>' if is_fresh else f"<tr>{cells}</tr>")
-    caption = f"<caption>{title}<small>{grid.size}</small></caption>"
+    caption = f"<caption>{f'<b>{title}</b>' if title else ''}<small>{grid.size}</small></caption>"
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 

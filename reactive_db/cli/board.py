@@ -39,11 +39,12 @@ class Board:
     def draw(self) -> Group:
         """The board as it is now."""
         now = self._runtime.monotonic()
-        rows = {row.id: row for row in self._handle.value}
+        rows: dict[str, Departure] = {row.id: row for row in self._handle.value}
         if self._drawn:
             self._glowing.update({id: now for id, row in rows.items() if self._drawn.get(id) != row})
-        self._drawn = dict(rows)
-        table = Table(title=self._title, title_style="bold", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, expand=True)
+        self._drawn = rows
+        table = Table(title=self._title, box=SIMPLE_HEAD, pad_edge=False, expand=True)
+        table.title_style, table.title_justify = "bold", "left"
         for column, width in _WIDTHS.items():
             ratio = 1 if width is None else None
             table.add_column(column, width=width, ratio=ratio, no_wrap=True, overflow="ellipsis")

@@ -29,9 +29,13 @@ _WIDTH_WITHOUT_TERMINAL = 100
 
 @click.command(short_help="Watch a departure board react, on 336,776 real flights.")
 @click.option(
-    "--airport", type=click.Choice(AIRPORTS, case_sensitive=False), default="JFK", show_default=True,
+    "--airport",
+    type=click.Choice(AIRPORTS, case_sensitive=False),
+    metavar=f"[{'|'.join(AIRPORTS)}]",
+    default="JFK",
+    show_default=True,
     help="Whose board to show.",
-)  # fmt: skip
+)
 @click.option("--seconds", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How long to watch.")
 @click.option(
     "--speed", type=click.FloatRange(min=0.1), default=4.0, show_default=True, help="How many changes a second."
@@ -64,9 +68,11 @@ def demo(airport: str, seconds: float, speed: float, store: str | None) -> None:
 
 @contextmanager
 def _opened(store: str | None) -> Iterator[Database]:
-    with tempfile.TemporaryDirectory(prefix="reactive-db-demo-") as folder:
-        with connect(store or Path(folder) / "demo.rdb") as db:
-            yield db
+    with (
+        tempfile.TemporaryDirectory(prefix="reactive-db-demo-") as folder,
+        connect(store or Path(folder) / "demo.rdb") as db,
+    ):
+        yield db
 
 
 def _show(db: Database, folder: Path, airport: str, seconds: float, speed: float) -> None:
@@ -93,9 +99,7 @@ def _load(db: Database, folder: Path, runtime: Runtime) -> None:
         click.echo(f"Everything is in {db.path} already; nothing was loaded.")
 
 
-def _play(
-    busy: BusyAirport, board: Board, console: Console, seconds: float, speed: float, runtime: Runtime
-) -> None:
+def _play(busy: BusyAirport, board: Board, console: Console, seconds: float, speed: float, runtime: Runtime) -> None:
     """Change flights at an even pace while the board redraws itself; ends early on Ctrl-C."""
     end, pause = runtime.monotonic() + seconds, Event()
     with Live(get_renderable=board.draw, console=console, refresh_per_second=12):

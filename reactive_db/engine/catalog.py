@@ -42,6 +42,8 @@ class Catalog:
         self._by_class: dict[type[Document], Table] = {}
         self._by_number: dict[int, Table] = {}
         self._definitions: dict[str, TableDefinition] = {}
+        self._outdated: set[int] = set()
+        """Tables whose class was declared anew since they were entered."""
         self._load_definitions()
 
     def number(self, name: str) -> int | None:
@@ -61,7 +63,17 @@ class Catalog:
             SchemaMismatchError: documents in the store do not fit it.
         """
         found = self._by_class.get(document)
-        return found if found is not None else self._define(document)
+        if found is None:
+            return self._define(document)
+        return found if not self._outdated else self._current(found)
+
+    def outdate(self, name: str) -> int | None:
+        """The class of a table was declared anew: who uses the table next moves it. Returns the table's number."""
+        with self._committer.turn:
+            number = self.number(name)
+            if number in self._by_number:
+                self._outdated.add(number)
+            return number
 
     def table_of_id(self, id: str) -> Table:
         """The table that an id belongs to.
@@ -73,7 +85,7 @@ class Catalog:
         number = known_table_number(id) if type(id) is Id else table_number(id)
         found = self._by_number.get(number)
         if found is not None:
-            return found
+            return found if not self._outdated else self._current(found)
         name = next((d.name for d in self._definitions.values() if d.number == number), None)
         if name is None:
             raise IdError(f"{id!r} is no id of this store: it has no table with number {number}.")
@@ -128,6 +140,17 @@ class Catalog:
             self._definitions[definition.name] = definition
         self._enter(TableDefinition, table)
 
+    def _current(self, found: Table) -> Table:
+        """The table in place of `found`, whose class may have been declared anew."""
+        number = found.schema.number
+        if number in self._outdated:
+            try:
+                return self._define(found.schema.document)
+            except SchemaError:
+                # Refused: the old definition stays in force for everybody but users of the new class.
+                self._outdated.discard(number)
+        return found
+
     def _enter(self, document: type[Document], table: Table) -> None:
         self._by_class[document] = self._by_number[table.schema.number] = table
 
@@ -156,6 +179,7 @@ class Catalog:
                 self._by_class = {cls: t for cls, t in self._by_class.items() if t is not loaded}
             self._enter(current, table)
             self._by_class[document] = table
+            self._outdated.discard(number)
             return table
 
     def _next_number(self) -> int:
@@ -191,7 +215,9 @@ class Catalog:
         created = definition.creation_time if definition is not None else now
         new, data = tables.schema.build(id, created, schema.definition_fields)
         assert isinstance(new, TableDefinition)
-        self._committer.commit_bulk(tables, [Write(id, definition, new, data)], now, "a new schema")
+        # Who read the table by its old definition may have used an index that is gone.
+        touches = schema if definition is not None else None
+        self._committer.commit_bulk(tables, [Write(id, definition, new, data)], now, "a new schema", touches)
         self._definitions[schema.name] = new
 
     def _rewritten(self, table: Table) -> list[Write]:

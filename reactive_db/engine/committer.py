@@ -20,8 +20,9 @@ from typing import Any
 from reactive_db.engine.snapshots import Snapshots
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import Conflict, LoggedCommit, WriteLog
-from reactive_db.errors import ConflictError, StoreClosedError
+from reactive_db.errors import ConflictError, SchemaError, StoreClosedError, StoreError
 from reactive_db.interrupts import Uninterrupted
+from reactive_db.model.schema import TableSchema
 from reactive_db.storage.commit import Commit, DocumentWrite, encode_commit
 from reactive_db.storage.flusher import Flusher
 from reactive_db.storage.journal import Journal
@@ -95,19 +96,29 @@ class Committer:
             self.wait_published(transaction.begin_ts)
             return transaction.begin_ts
         if self._flusher.is_behind():
-            self._flusher.flush()
+            self._hold_back()
         return assigned.commit.ts
 
-    def commit_bulk(self, table: Table, writes: list[Write], now: float, source: str) -> int:
+    def commit_bulk(
+        self, table: Table, writes: list[Write], now: float, source: str, touches: TableSchema | None = None
+    ) -> int:
         """Commit any number of blind writes to one table at once; the caller has built them with its schema.
 
-        Whoever read anything of the table counts as having read what changed.
+        Whoever read anything of the table, or of the one that it `touches`, counts as having read what changed.
+
+        Raises:
+            SchemaError: the table's class was declared anew since the writes were built.
         """
         with Uninterrupted() as interrupts:
             interrupts.acquire(self.turn)
             try:
                 self._check_alive()
+                if table.is_retired:
+                    name = table.schema.name
+                    raise SchemaError(f"table {name!r} was declared anew while documents for it were made. Do it again.")
                 assigned = self._enqueue({table.schema.number: (table, writes)}, now, source, is_bulk=True)
+                if touches is not None:
+                    assigned.logged.writes[touches.number] = (touches, [])
             finally:
                 self.turn.release()
             self._make_durable(assigned, interrupts)
@@ -132,9 +143,21 @@ class Committer:
             elif ts > self._snapshots.published:
                 self._check_alive()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it refuses everything."""
+        return self._failure is not None
+
     def fail(self, error: BaseException) -> None:
         """Refuse everything from now on; `error` says why."""
         self._failure = self._failure or error
+
+    def _hold_back(self) -> None:
+        """Flush before this caller goes on. If that fails its commit is durable all the same; the next is refused."""
+        try:
+            self._flusher.flush()
+        except StoreError as error:
+            self.fail(error)
 
     def _check_alive(self) -> None:
         if self._failure is not None:

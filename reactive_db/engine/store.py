@@ -6,7 +6,9 @@ before anybody reads, and tables can be loaded from them one by one, when they a
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -100,6 +102,11 @@ class Store:
         """The newest timestamp that may be shown."""
         return self.snapshots.published
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a disk has failed it, so that it can only be closed and opened again."""
+        return self.committer.has_failed or self.flusher.has_failed
+
     def begin(self, source: str) -> Transaction:
         """A transaction that may write. End it with `committer.commit` or `committer.abandon`."""
         self.check_open()
@@ -166,6 +173,10 @@ class Store:
             with self.flusher.turn:
                 self.columns.backup(copy.columns)
                 self.journal.backup(copy.journal)
+            copy.declare()
+        except BaseException:
+            shutil.rmtree(copy.path, ignore_errors=True)
+            raise
         finally:
             copy.release()
 
@@ -201,6 +212,9 @@ class Store:
 
     def _refuse_in_child(self) -> None:
         self._closed_by = "forked: a child process must not use its parent's store. Connect in the child"
+        # Never to be destroyed: DuckDB and SQLite would fold their logs into files that the parent is writing.
+        for part in (self.columns, self.journal):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
 
 
 def recover(journal: Journal, columns: Columns) -> None:

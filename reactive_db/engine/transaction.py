@@ -187,7 +187,8 @@ class Transaction:
                 "make it a mutation with @rdb.mutation."
             )
         number = table.schema.number
-        self.tables[number] = table
+        # If the class is declared anew in between, the first one counts: it is retired, and all is done again.
+        self.tables.setdefault(number, table)
         own = self._writes.setdefault(number, {})
         before = own.get(id)
         own[id] = Write(id, before.old if before is not None else old, new, data)

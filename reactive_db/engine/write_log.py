@@ -50,6 +50,9 @@ class LoggedCommit:
         if name == BY_ID:
             yield from (write.id.encode() for write in writes)
             return
+        if name not in schema.indexes:
+            # Its readers belong to another definition of the table, and meet the commit of that.
+            return
         key = schema.index(name).key
         for write in writes:
             old = None if write.old is None else key(write.old)

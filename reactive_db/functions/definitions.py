@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import update_wrapper
+from itertools import count
 from typing import Any, ClassVar, Concatenate, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from reactive_db.errors import FunctionError
@@ -24,7 +25,7 @@ class Function(Generic[P, R]):
     """A function that a store can run.
 
     Attributes:
-        name: what others call it: `module:function`.
+        name: what others call it: `module:function`; with a number of its own where that is no name of one function.
         is_internal: hidden from clients; only other functions may run it.
         signature: how its arguments and its result are checked.
     """
@@ -33,6 +34,9 @@ class Function(Generic[P, R]):
 
     def __init__(self, function: Callable[..., Any], is_internal: bool) -> None:
         self.name = f"{function.__module__}:{function.__qualname__}"
+        if "<" in function.__qualname__:
+            # A function inside another one, or a lambda: many may share that name at the same time.
+            self.name += f"#{next(_numbers)}"
         self.is_internal = is_internal
         self.function = function
         self.signature = Signature(function, self.kind)
@@ -79,6 +83,7 @@ class Action(Function[P, R]):
 
 
 _Redefined = Callable[[Function[..., Any]], None]
+_numbers = count(1)
 _registry: dict[str, Function[..., Any]] = {}
 on_redefined: list[_Redefined] = []
 """Called with every function that takes the name of an earlier one, as a re-run cell does."""
@@ -134,6 +139,8 @@ def _declare(kind: type[Function[..., Any]], function: Any, internal: bool) -> A
     if not callable(function) or isinstance(function, type) or not hasattr(function, "__qualname__"):
         raise FunctionError(f"@rdb.{kind.kind} makes a {kind.kind} of a function, not of {function!r}.")
     made = kind(function, internal)
+    if "#" in made.name:
+        return made
     before = _registry.get(made.name)
     _registry[made.name] = made
     if before is not None:

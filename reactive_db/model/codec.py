@@ -115,7 +115,7 @@ class Converter:
         self._table_numbers = table_numbers
 
     def convert(self, value: Any, type_: Any) -> Any:
-        """`value` as a `type_`, strictly: nothing is parsed or guessed, an int may be a float.
+        """`value` as a `type_`, strictly: nothing is parsed or guessed, but an int or a Decimal may be a float.
 
         Raises:
             Fault: it does not fit.
@@ -127,14 +127,14 @@ class Converter:
         except RecursionError:
             raise _first_fault(value) or Fault(_CYCLIC) from None
 
-    def decode(self, data: bytes, type_: Any) -> Any:
-        """What `encoder` wrote, its ids checked once more, also those that are keys, which `convert` does not see.
+    def check_stored(self, data: bytes, type_: Any) -> None:
+        """Look once more at what `encoder` wrote, also at ids that are keys, which `convert` does not see.
 
         Raises:
-            Fault: one is of another table.
+            Fault: it does not fit, or an id is of another table.
         """
         try:
-            return msgspec.msgpack.Decoder(type_, dec_hook=self.custom).decode(data)
+            msgspec.msgpack.Decoder(type_, dec_hook=_Stored(self._table_numbers).custom).decode(data)
         except msgspec.ValidationError as error:
             raise fault_of(error) from None
 
@@ -177,12 +177,12 @@ class Converter:
         raise TypeError(f"Expected `{getattr(origin, '__name__', origin)}`, got `{type(value).__name__}`")
 
     def _id(self, value: Any, target: Any = Any) -> Id[object]:
-        if target is Self and (value is None or type(value) is Id):
-            return cast("Id[object]", value)  # a document's own id, given by us, or not given yet
+        if target is Self and type(value) is Id:
+            return value  # a document's own id, given by us
         if not isinstance(value, str):
             raise TypeError(f"Expected `Id`, got `{type(value).__name__}`")
         number = known_table_number(value) if type(value) is Id else table_number(value)
-        table = _target_table(target)
+        table = target_table(target)
         if table is not None and number != self._table_numbers(table):
             raise IdError(f"{value!r} is no id of table {table!r}: it belongs to another table or store.")
         return value if type(value) is Id else Id[object](value)
@@ -213,7 +213,7 @@ def fault_of(error: Exception) -> Fault:
     return Fault(what[:1].lower() + what[1:], path)
 
 
-def _target_table(target: Any) -> str | None:
+def target_table(target: Any) -> str | None:
     """The table that `Id[target]` refers to; None where any table will do."""
     if isinstance(target, Named):
         document = declared_document(target.name)
@@ -286,10 +286,14 @@ def _with(value: Any, steps: list[str], new: Any) -> Any:
     return {**value, key: _with(value[key], rest, new)}
 
 
-class _Trusting(Converter):
-    """Reads what is stored, where dates and Decimals are text; ids were checked when they were written."""
+class _Stored(Converter):
+    """Reads what is stored, where dates and Decimals are text."""
 
     _as_they_are = (bytes, datetime)
+
+
+class _Trusting(_Stored):
+    """The same; ids were checked when they were written."""
 
     def _id(self, value: Any, target: Any = Any) -> Id[object]:
         if not isinstance(value, str):

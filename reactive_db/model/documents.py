@@ -6,7 +6,7 @@ A class is only a declaration; `schema.py` turns it into what a store works with
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast, dataclass_transform
 
 import msgspec
@@ -24,6 +24,8 @@ _SYSTEM_NAME: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9_]*")
 _declared: dict[str, type[Document]] = {}
 _declarations: list[str] = []
 """The tables of all declarations so far, in order."""
+on_declared: list[Callable[[type[Document]], None]] = []
+"""Called with every class that takes the table of an earlier one, as a re-run cell does."""
 
 
 class ObjectMeta(msgspec.StructMeta):
@@ -59,8 +61,11 @@ class DocumentMeta(ObjectMeta):
             document = cast("type[Document]", cls)
             document.__table__ = table
             document.__indexes__ = _checked_indexes(document, table, indexes or {})
+            is_new = table not in _declared
             _declared[table] = document
             _declarations.append(table)
+            for listener in [] if is_new else list(on_declared):
+                listener(document)
         return cast("DocumentMeta", cls)
 
 
@@ -93,10 +98,13 @@ class Document(msgspec.Struct, metaclass=DocumentMeta, frozen=True, kw_only=True
     __is_shareable__: ClassVar[bool] = False
     # No field can be changed in place; known once a store has looked at the class.
 
-    id: Id[Self] = msgspec.field(name="_id", default=cast(Any, None))
-    creation_time: float = msgspec.field(name="_creationTime", default=cast(Any, None))
-
-    if TYPE_CHECKING:
+    if not TYPE_CHECKING:
+        # Until the store has given them they are None, which no type checker needs to know.
+        id: Id[Self] | None = msgspec.field(name="_id", default=None)
+        creation_time: float | None = msgspec.field(name="_creationTime", default=None)
+    else:
+        id: Id[Self] = msgspec.field(name="_id", default=cast(Any, None))
+        creation_time: float = msgspec.field(name="_creationTime", default=cast(Any, None))
 
         def __init_subclass__(
             cls, *, table: str | None = None, indexes: Mapping[str, Sequence[str]] | None = None

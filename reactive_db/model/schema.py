@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
@@ -20,12 +20,14 @@ from msgspec.structs import force_setattr
 
 from reactive_db import limits
 from reactive_db.errors import DocumentError, QueryError, SchemaError
-from reactive_db.model.codec import Converter, Fault, OneOf, decoder, encoder, fault_of, to_plain
+from reactive_db.model.codec import Converter, Fault, OneOf, decoder, encoder, target_table, to_plain
 from reactive_db.model.documents import SYSTEM_FIELDS, Document, table_of
 from reactive_db.model.ids import Id
 from reactive_db.model.keys import document_key, encode_value
 from reactive_db.model.layout import ColumnType, TableLayout, has_ids_as_keys, layout_of
 from reactive_db.model.values import MISSING, find_fault, path_step
+
+_REFERENCE: Final = "#/$defs/"
 
 TABLES_NUMBER: Final = 128
 """The number of the system table `_tables`."""
@@ -42,7 +44,7 @@ class TableDefinition(Document, table="_tables"):
     columns: dict[str, ColumnType]
     indexes: dict[str, list[str]]
     schema: str
-    """The JSON schema of the document class: equal schemas accept equal documents."""
+    """The JSON schema of the document class, and the tables its ids are of: equal schemas accept equal documents."""
 
 
 class Index:
@@ -93,7 +95,10 @@ class TableSchema:
             DocumentError: with the path of the fault.
         """
         try:
-            plain = _without_system(to_plain(fields), id, creation_time)
+            plain = to_plain(fields)
+            if not isinstance(plain, dict):
+                raise Fault(f"expected a document or a dict of its fields, got `{type(fields).__name__}`")
+            plain = _without_system(plain, id, creation_time)
             document: Document = self._converter.convert(plain, self.document)
             self._check(plain, self._checked)
             data = self._finish(document, id, creation_time)
@@ -153,6 +158,10 @@ class TableSchema:
         """The stored form of a document that this schema built or decoded."""
         return encoder.encode(document)
 
+    def check_stored(self, data: bytes) -> None:
+        """Raises Fault if a stored document, perhaps written by an earlier schema, does not fit this one."""
+        self._converter.check_stored(data, self.document)
+
     def index(self, name: str) -> Index:
         """Raises QueryError if the table has no such index."""
         found = self.indexes.get(name)
@@ -184,7 +193,7 @@ class TableSchema:
             "name": self.name,
             "columns": self.layout.columns,
             "indexes": {name: list(fields) for name, fields in self.document.__indexes__.items()},
-            "schema": msgspec.json.encode(_without_prose(schema), order="sorted").decode(),
+            "schema": msgspec.json.encode([*_canonical(schema), self._references], order="sorted").decode(),
         }
 
     def is_defined_by(self, definition: TableDefinition) -> bool:
@@ -210,7 +219,7 @@ class TableSchema:
     def _settled(self, document: Document, plain: Mapping[str, Any], data: bytes) -> Document:
         """`document` as everybody will read it: times are in UTC, a tuple is a list; where it could differ at all."""
         if self._checks_keys:
-            self._converter.decode(data, self.document)
+            self._converter.check_stored(data, self.document)
         if self._unsettled:
             document = self.decode(data)
         for name in self._loose:
@@ -244,6 +253,11 @@ class TableSchema:
         for part in rest:
             type_ = _nested_type(type_, part)
         return type_
+
+    @cached_property
+    def _references(self) -> list[str]:
+        """The tables that the ids in a document are of, in the order of its fields."""
+        return list(_tables_referred_to(self.document, ()))
 
     @cached_property
     def _types(self) -> dict[str, Any]:
@@ -296,9 +310,9 @@ def _lost(given: Any, kept: Any, path: str) -> Fault | None:
 def decode_fault(schema: TableSchema, data: bytes) -> str | None:
     """Why stored bytes do not fit `schema`; None if they do."""
     try:
-        schema.decode(data)
-    except msgspec.ValidationError as error:
-        return str(fault_of(error))
+        schema.check_stored(data)
+    except Fault as fault:
+        return str(fault)
     return None
 
 
@@ -349,12 +363,47 @@ def _custom_schema(type_: Any) -> dict[str, Any]:
     return {"custom": str(type_).replace("__main__.", "")}
 
 
-def _without_prose(schema: Any) -> Any:
-    """A JSON schema without titles and descriptions: renaming a class or editing its docstring changes nothing."""
-    if isinstance(schema, dict):
-        kept = {k: v for k, v in schema.items() if not (k in ("title", "description") and isinstance(v, str))}
-        return {key: _without_prose(value) for key, value in kept.items()}
-    return [_without_prose(item) for item in schema] if isinstance(schema, list) else schema
+def _canonical(schema: dict[str, Any]) -> list[Any]:
+    """A JSON schema and those it refers to, by number and without prose.
+
+    Renaming a class or editing its docstring changes nothing.
+    """
+    named = schema.pop("$defs", {})
+    found: list[str] = []
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, dict):
+            kept = {k: v for k, v in node.items() if not (k in ("title", "description") and isinstance(v, str))}
+            return {key: walk(value) for key, value in kept.items()}
+        if isinstance(node, list):
+            return [walk(item) for item in node]
+        if isinstance(node, str) and node.startswith(_REFERENCE):
+            found.extend([node] if node not in found else [])
+            return found.index(node)
+        return node
+
+    made = [walk(schema)]
+    for reference in found:  # grows on the way
+        made.append(walk(named[reference.removeprefix(_REFERENCE)]))
+    return made
+
+
+def _tables_referred_to(type_: Any, outer: tuple[Any, ...]) -> Iterator[str]:
+    """The target of every `Id` in an annotation, "" for ids of any table."""
+    origin = typing.get_origin(type_) or type_
+    if origin is Id:
+        yield target_table(*typing.get_args(type_) or (Any,)) or ""
+        return
+    parts: Iterable[Any] = typing.get_args(type_)
+    if isinstance(origin, type) and origin not in outer:
+        outer = (*outer, origin)
+        if issubclass(origin, OneOf):
+            parts = origin.members
+        elif issubclass(origin, msgspec.Struct):
+            hints = typing.get_type_hints(origin, include_extras=True)
+            parts = [hint for name, hint in hints.items() if name != "id"]
+    for part in parts:
+        yield from _tables_referred_to(part, outer)
 
 
 __all__ = [

@@ -43,7 +43,7 @@ class CellCode:
 
     def short_traceback(self, error: BaseException) -> str:
         """Where in the cell `error` came from, the way from there, and what it says."""
-        frames = traceback.extract_tb(error.__traceback__)
+        frames = list(traceback.extract_tb(error.__traceback__))
         own = next((at for at, frame in enumerate(frames) if frame.filename == self._file), len(frames))
         frames = frames[own:]
         left_out = len(frames) - _FRAMES_SHOWN

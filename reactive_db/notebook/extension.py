@@ -7,6 +7,7 @@ cell once and says so.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from reactive_db.handles import QueryHandle
@@ -104,6 +105,6 @@ def _run_once(shell: Any) -> Any:
     def live(line: str, source: str) -> None:
         """%%live: in this shell, run the cell once; in Jupyter, run it again whenever something it read changes."""
         shell.run_cell(source)
-        print("(A live cell runs again by itself only in a Jupyter kernel; here it ran once.)")
+        sys.stdout.write("(A live cell runs again by itself only in a Jupyter kernel; here it ran once.)\n")
 
     return live

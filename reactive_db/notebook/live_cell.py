@@ -23,9 +23,7 @@ class LiveCell:
         source: the code.
     """
 
-    def __init__(
-        self, shell: Any, source: str, display: LiveDisplay, refresher: Refresher, made_by: Execution
-    ) -> None:
+    def __init__(self, shell: Any, source: str, display: LiveDisplay, refresher: Refresher, made_by: Execution) -> None:
         self.made_by = made_by
         self.source = source
         self._code = CellCode(shell, source)

@@ -6,7 +6,6 @@ Pure: it can be made, compared and turned into a key range without a store.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -63,26 +62,29 @@ class Description:
 def fingerprint(table: int, index: str, fields: tuple[str, ...], key_range: KeyRange, order: Order) -> str:
     """What a cursor remembers of its query: another query, or an index with other fields, has another fingerprint."""
     text = repr((table, index, fields, key_range.lo, key_range.hi, order))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return _digest(text.encode())
 
 
 def encode_cursor(print_: str, key: bytes) -> str:
     """An opaque position: after `key`, in the query with that fingerprint."""
-    return f"{print_}.{base64.urlsafe_b64encode(key).decode()}"
+    return f"{print_}.{_digest(print_.encode() + key)}.{base64.urlsafe_b64encode(key).decode()}"
 
 
 def decode_cursor(print_: str, cursor: str) -> bytes:
     """Raises QueryError for a cursor that is damaged or of another query."""
-    made_by, _, encoded = cursor.partition(".") if isinstance(cursor, str) else ("", "", "")
     try:
-        key = base64.urlsafe_b64decode(encoded.encode())
-    except (binascii.Error, ValueError):
-        made_by = ""
-    if made_by != print_:
-        raise QueryError(
-            f"cursor {cursor!r} does not belong to this query. Pass the cursor of its own last page, or None to begin."
-        )
-    return key
+        key = base64.urlsafe_b64decode(cursor.rpartition(".")[2].encode())
+        if encode_cursor(print_, key) == cursor:
+            return key
+    except (AttributeError, TypeError, ValueError):
+        pass  # no text, or none that we wrote
+    raise QueryError(
+        f"cursor {cursor!r} does not belong to this query. Pass the cursor of its own last page, or None to begin."
+    )
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 def _check_end(place: str, given: tuple[str, ...], rest: tuple[str, ...], conditions: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any, Final, Protocol
 from reactive_db.engine.read_set import ReadSet
 from reactive_db.errors import ReturnError
 from reactive_db.model.codec import encoder
-from reactive_db.model.documents import Document, Object
+from reactive_db.model.documents import Document
 from reactive_db.model.ids import Id
 
 _ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes, Id})
@@ -30,7 +31,7 @@ class Outcome:
     value: Any = None
     error: Exception | None = None
     page_end: str | None = None
-    """The cursor at which its page ended: a re-run covers the same keys, so that pages grow and shrink but never shift."""
+    """The cursor at which its page ended: a re-run covers the same keys, so pages grow and shrink but never shift."""
     is_volatile: bool = False
     """It asked for time or randomness, so another run may differ though nothing changed."""
 
@@ -67,6 +68,7 @@ class LiveQuery:
         shown: what its watchers show, None before the first of them. Changes only in the scheduler's turn, and only
             together with the watchers, so whoever runs the query at another time does not change what is compared.
         is_stale: a commit wrote where it read.
+        number: what came first has the lower one; stale queries run, and are told of, in this order.
         lock: held while it runs, so that it runs once for everybody who asks.
     """
 
@@ -78,6 +80,7 @@ class LiveQuery:
     is_stale: bool = True
     registered: ReadSet | None = None
     runs: int = 0
+    number: int = field(default_factory=itertools.count().__next__)
     lock: threading.RLock = field(default_factory=threading.RLock)
     watchers: dict[int, weakref.ref[Watcher]] = field(default_factory=dict)
 

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict, deque
 from dataclasses import replace
 from itertools import takewhile
+from operator import attrgetter
 
 from reactive_db import limits
 from reactive_db.engine.read_set import Space
@@ -68,9 +69,9 @@ class QueryCache:
                 self._forget(query)
 
     def take_stale(self) -> list[LiveQuery]:
-        """The watched queries that have to run again; they are the caller's to run."""
+        """The watched queries that have to run again, oldest first; they are the caller's to run."""
         with self._lock:
-            batch = list(self.stale.values())
+            batch = sorted(self.stale.values(), key=attrgetter("number"))
             self.stale.clear()
             return batch
 
@@ -107,6 +108,11 @@ class QueryCache:
                     for key in commit.keys(space):
                         self._index.stab(space, key, hit)
             self._mark(hit)
+
+    def invalidate_table(self, number: int) -> None:
+        """The class of a table was declared anew: whatever read the table runs again."""
+        with self._lock:
+            self._mark(set(self._readers.get(number, ())))
 
     def invalidate_function(self, name: str, run: dict[Key, Compute]) -> None:
         """A function was defined anew: its queries run again, by the functions in `run`."""

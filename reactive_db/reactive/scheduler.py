@@ -67,7 +67,8 @@ class Scheduler:
             outcome = query.outcome
             if outcome is None or query.is_stale or outcome.is_volatile or outcome.error is not None:
                 outcome = self._run_now(query)
-        if self.ts < outcome.ts:
+        # Stale already: its own run may have set off a commit, as the first use of a class declared anew does.
+        if self.ts < outcome.ts or query.is_stale:
             self.advance()
         if outcome.error is not None:
             raise outcome.error
@@ -123,6 +124,13 @@ class Scheduler:
             runs = {key: compute for key in keys if (compute := run(key)) is not None}
             self.cache.invalidate_function(name, runs)
         self.advance()
+
+    def redeclare(self, number: int) -> None:
+        """The class of a table was declared anew; what reads the table runs again when something is next done.
+
+        Not now: a function that names the class finds the new one only when its declaration is over.
+        """
+        self.cache.invalidate_table(number)
 
     def check_rounds(self) -> None:
         """Raises LimitError if the calling thread is too many rounds deep in observers that run mutations."""

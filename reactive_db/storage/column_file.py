@@ -101,8 +101,6 @@ class ColumnFile:
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._is_reopening)
-            if self._is_closed:
-                raise StoreClosedError("the store is closed; connect again.")
             cursor = self._base.cursor()
             self._readers[cursor] = is_interruptible
         try:
@@ -171,19 +169,36 @@ class ColumnFile:
             self._disconnect()
 
     def _open(self) -> None:
-        self._base = _connect(self._path, self.is_read_only)
-        self._base.execute("SET TimeZone = 'UTC'")
-        self._base.execute("SET enable_progress_bar = false")
-        self._writer = self._base.cursor()
+        base = _connect(self._path, self.is_read_only)
+        base.execute("SET TimeZone = 'UTC'")
+        base.execute("SET enable_progress_bar = false")
+        writer = base.cursor()
         # Only here may a name in a statement stand for an Arrow table; in a user's SQL it would find ours.
-        self._writer.execute("SET python_enable_replacements = true")
-        self._writer.execute("SET arrow_large_buffer_size = true")
+        writer.execute("SET python_enable_replacements = true")
+        writer.execute("SET arrow_large_buffer_size = true")
+        self._connections: tuple[duckdb.DuckDBPyConnection, ...] = (base, writer)
 
     def _disconnect(self) -> None:
-        with contextlib.suppress(duckdb.Error):
-            self._writer.close()
-        with contextlib.suppress(duckdb.Error):
-            self._base.close()
+        # Let go of, not only closed: what still refers to a closed store at exit, such as the thread of a timer that
+        # waits, would keep DuckDB's objects beyond the interpreter, which complains.
+        connections, self._connections = self._connections, ()
+        for connection in reversed(connections):
+            with contextlib.suppress(duckdb.Error):
+                connection.close()
+
+    @property
+    def _base(self) -> duckdb.DuckDBPyConnection:
+        self._check_connected()
+        return self._connections[0]
+
+    @property
+    def _writer(self) -> duckdb.DuckDBPyConnection:
+        self._check_connected()
+        return self._connections[1]
+
+    def _check_connected(self) -> None:
+        if not self._connections:
+            raise StoreClosedError("the store is closed; connect again.")
 
     def _interrupted(self) -> ReactiveDBError:
         if self._is_closed:

@@ -66,6 +66,8 @@ class StoreDirectory:
     def open(cls, path: Path, *, must_be_new: bool = False) -> Self:
         """Take the store directory `path`, making it when there is nothing.
 
+        One that must be new is no store, and nobody takes it for one, until `declare` says that it is complete.
+
         Raises:
             StoreLockedError: another process has it; the message names the process.
             NotAStoreError: there is a file, or a directory with something else in it.
@@ -79,8 +81,9 @@ class StoreDirectory:
             try:
                 # Somebody else may have been faster between the check and the lock.
                 _check(path, must_be_new)
-                if not (path / _FORMAT_FILE).exists():
-                    _write_durably(path / _FORMAT_FILE, msgspec.json.encode(_Format(FORMAT)))
+                directory = cls(path, lock)
+                if not must_be_new and not (path / _FORMAT_FILE).exists():
+                    directory.declare()
                 _write_durably(path / _HOLDER_FILE, msgspec.json.encode(_this_process()))
             except BaseException:
                 lock.release()
@@ -89,7 +92,11 @@ class StoreDirectory:
             raise
         except OSError as error:
             raise StoreError(f"cannot open the store {path}: {error}.") from error
-        return cls(path, lock)
+        return directory
+
+    def declare(self) -> None:
+        """Make the directory a store, durably."""
+        _write_durably(self.path / _FORMAT_FILE, msgspec.json.encode(_Format(FORMAT)))
 
     def release(self) -> None:
         """Let other processes open the store; safe to call again."""

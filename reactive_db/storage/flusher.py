@@ -47,6 +47,11 @@ class Flusher:
         """Held while the columns move; who holds it keeps them still."""
         return self._turn
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the columns have stopped following."""
+        return self._failure is not None
+
     def start(self) -> None:
         self._thread.start()
 

@@ -76,9 +76,7 @@ def _read_file(path: Path) -> pa.Table:
         return pyarrow.parquet.read_table(path)
     if suffixes.endswith((".csv", ".csv.gz", ".csv.zip")):
         return _read_csv(_text_of(path))
-    raise DocumentError(
-        f"cannot load {path}: only .parquet, .csv, .csv.gz and .csv.zip files are known.", table=""
-    )
+    raise DocumentError(f"cannot load {path}: only .parquet, .csv, .csv.gz and .csv.zip files are known.", table="")
 
 
 def _read_csv(text: bytes) -> pa.Table:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -47,12 +49,16 @@ def start_program(path: Path) -> Iterator[StartProgram]:
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
         command = [sys.executable, "-c", preamble + code]
-        started.append(subprocess.Popen(command, cwd=path.parent, env=environment, text=True, **pipes))
+        started.append(
+            subprocess.Popen(command, cwd=path.parent, env=environment, text=True, start_new_session=True, **pipes)
+        )
         return started[-1]
 
     yield start
     for process in started:
-        process.kill()
+        # The program and whatever it has forked; a program that is done has left its group empty.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -62,7 +68,7 @@ def run_program(start_program: StartProgram) -> RunProgram:
 
     def run(code: str) -> subprocess.CompletedProcess[str]:
         process = start_program(code)
-        stdout, stderr = process.communicate()
+        stdout, stderr = process.communicate(timeout=2 * PROGRAM_SECONDS_MAX)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_a_newer_format_is_left_alone(path: Path, look: Callable[[Path], object]
     some_store(path)
     (path / "format.json").write_text(json.dumps({"format": 2}))
     before = content(path)
-    with pytest.raises(StoreFormatError, match="format 2.*Upgrade"):
+    with pytest.raises(StoreFormatError, match=r"format 2.*Upgrade"):
         look(path)
     assert content(path) == before
 
@@ -166,8 +167,8 @@ def test_a_forked_child_refuses_the_store_and_harms_nothing(path: Path, run_prog
 
 
 @needs_fork
-def test_a_store_is_free_when_only_a_forked_child_of_its_holder_lives(path: Path, run_program: RunProgram) -> None:
-    done = run_program("""
+def test_a_store_is_free_when_only_a_forked_child_of_its_holder_lives(path: Path, start_program: StartProgram) -> None:
+    program = start_program("""
 workload.open_store(path).run(workload.begin)
 child = os.fork()
 if child == 0:
@@ -175,10 +176,13 @@ if child == 0:
 print(child, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """)
+    assert program.stdout is not None
+    child = int(program.stdout.readline())
+    program.wait()
     try:
         assert_holds(path, Progress(has_begun=True))
     finally:
-        os.kill(int(done.stdout), 9)
+        os.kill(child, signal.SIGKILL)
 
 
 # --- closing ---------------------------------------------------------------------------------------------------------
@@ -390,7 +394,7 @@ def test_ctrl_c_at_random_moments_leaves_the_store_usable(path: Path, start_prog
         if process.stdout.readline() != "ready\n":
             break
         threading.Event().wait(random.uniform(0, 0.02))
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
     assert_holds(path, Progress(tuple(map(int, stdout.split())), frozenset(), True))

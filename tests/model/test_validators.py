@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -82,7 +81,7 @@ def refusal(schema: TableSchema, **fields: Any) -> DocumentError:
 TWINS: dict[str, tuple[Validator, Any, list[Any], list[Any]]] = {
     # name: validator, annotation, values that fit, values that do not
     "string": (v.string(), str, ["", "a", "é", "\0", "🦀"], [None, 1, b"a", ["a"], "\ud800", Colour]),
-    "number": (v.number(), float, [0.0, -0.0, 1.5, INF, -INF, NAN, 1e308], [None, "1", True, Decimal(1)]),
+    "number": (v.number(), float, [0.0, -0.0, 1.5, INF, -INF, NAN, 1e308], [None, "1", True, b"1"]),
     "float64": (v.float64(), float, [1.5], ["1"]),
     "int64": (v.int64(), int, [0, -1, 2**63 - 1, -(2**63)], [None, 1.0, True, "1", 2**63, -(2**63) - 1, 10**400]),
     "bigint": (v.bigint(), int, [1], [1.0]),
@@ -162,8 +161,6 @@ def test_a_validator_and_its_twin_refuse_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", TWINS)
 def test_a_field_that_is_not_optional_must_be_there(name: str) -> None:
-    if name in ("null",):
-        return
     validator, annotation, _, _ = TWINS[name]
     for schema in (by_validator(validator), by_class(annotation)):
         assert "missing required field `it`" in str(refusal(schema))
@@ -172,10 +169,11 @@ def test_a_field_that_is_not_optional_must_be_there(name: str) -> None:
 # --- what only one of the two has ------------------------------------------------------------------------------------
 
 
-def test_an_int_is_a_number_to_a_float_field() -> None:
+@pytest.mark.parametrize("value", [3, Decimal(3)])
+def test_an_int_or_a_decimal_is_a_number_to_a_float_field(value: Any) -> None:
     """Python's own habit, and the one place where we are kinder than Convex, which tells 1n from 1."""
     for schema in (by_validator(v.number()), by_class(float)):
-        made = stored(schema, it=3)
+        made = stored(schema, it=value)
         assert (made, type(made)) == (3.0, float)
 
 
@@ -337,4 +335,3 @@ def test_a_validator_that_cannot_be_is_refused(make: Any, says: str) -> None:
 def test_every_name_of_convex_is_there() -> None:
     convex = "string number float64 int64 bigint boolean bytes null any id literal union optional nullable array record object"
     assert [name for name in convex.split() if not callable(getattr(v, name, None))] == []
-    assert isinstance(TWINS, Mapping)

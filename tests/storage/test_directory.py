@@ -148,7 +148,12 @@ def test_a_format_file_of_something_else_is_refused(path: Path, text: str) -> No
 
 
 def test_what_must_be_new_must_not_exist(path: Path) -> None:
-    StoreDirectory.open(path, must_be_new=True).release()
+    directory = StoreDirectory.open(path, must_be_new=True)
+    directory.columns.touch()
+    with pytest.raises(NotAStoreError):
+        StoreDirectory.open(path)
+    directory.declare()
+    directory.release()
     with pytest.raises(StoreError, match="exists already"):
         StoreDirectory.open(path, must_be_new=True)
 

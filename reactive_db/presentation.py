@@ -30,6 +30,7 @@ _NOTHING: Final = "—"
 _GAP: Final = "  "
 
 # Colours come from JupyterLab where there is one, else from the page: both light and dark themes come out right.
+# JupyterLab aligns cells by `:not(.…).… td`; two classes and an element are the least that outweigh it.
 _STYLE: Final = """<style>
 .reactive-db { color: var(--jp-content-font-color1, inherit); overflow-x: auto; }
 .reactive-db table { border-collapse: collapse; margin: 0; font-size: var(--jp-ui-font-size1, 0.9em); }
@@ -37,11 +38,11 @@ _STYLE: Final = """<style>
   padding: 0.25em 0.75em 0.4em; color: inherit; font-size: var(--jp-ui-font-size1, 0.9em); font-weight: 600; }
 .reactive-db b + small { padding-left: 0.75em; }
 .reactive-db small { font-size: inherit; font-weight: 400; opacity: 0.6; }
-.reactive-db table th, .reactive-db table td { padding: 0.3em 0.75em; text-align: left; vertical-align: top;
+.reactive-db .grid th, .reactive-db .grid td { padding: 0.3em 0.75em; text-align: left; vertical-align: top;
   white-space: nowrap; }
-.reactive-db table th { font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, currentColor); }
-.reactive-db table .number { text-align: right; font-variant-numeric: tabular-nums; }
-.reactive-db table .nothing { opacity: 0.4; }
+.reactive-db .grid th { font-weight: 600; border-bottom: 1px solid var(--jp-border-color1, currentColor); }
+.reactive-db .grid .number { text-align: right; font-variant-numeric: tabular-nums; }
+.reactive-db .grid .nothing { opacity: 0.4; }
 .reactive-db pre { margin: 0; padding: 0 0.75em; color: inherit; white-space: pre-wrap; }
 .reactive-db [role="alert"] { margin: 0 0 0.5em; padding: 0.4em 0.75em; white-space: pre-wrap;
   border-left: 3px solid var(--jp-error-color1, #d32f2f); }
@@ -182,7 +183,8 @@ def _table(grid: Grid, title: str, before: Grid | None) -> str:
         cells = "".join(_cell(item, of_column) for item, of_column in zip(row, classes, strict=True))
         rows.append(f'<tr class="fresh">{cells}</tr>' if is_fresh else f"<tr>{cells}</tr>")
     caption = f"<caption>{f'<b>{title}</b>' if title else ''}<small>{grid.size}</small></caption>"
-    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    body = "".join(rows)
+    return f'<table class="grid">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _cell(item: Any, of_column: str) -> str:

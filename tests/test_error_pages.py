@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 
 import pytest
 
 import reactive_db as rdb
 
-PAGES = sorted(path for path in (Path(__file__).parent.parent / "docs" / "errors").glob("*.md") if path.stem != "README")
+FOLDER = Path(__file__).parent.parent / "docs" / "errors"
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem != "README")
 EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking beside threads, which one page is about
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_example_raises_the_error_of_its_page(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_example_raises_the_error_of_its_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = page.read_text(encoding="utf-8")
     title = re.match(r"# (\w+) `\[([\w-]+)\]`", text)
     (example,) = EXAMPLE.findall(text)
@@ -25,10 +24,10 @@ def test_the_example_raises_the_error_of_its_page(
     assert title[2] == page.stem
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": f"example_{page.stem.replace('-', '_')}"}
+    code = compile(example, str(page), "exec")
     try:
-        with warnings.catch_warnings(), pytest.raises(getattr(rdb.errors, title[1])) as raised:
-            warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, which one page is about
-            exec(compile(example, str(page), "exec"), namespace)
+        with pytest.raises(getattr(rdb.errors, title[1])) as raised:
+            exec(code, namespace)
         assert type(raised.value).__name__ == title[1]
         assert title[1] == "ApplicationError" or str(raised.value).endswith(f"docs/errors/{page.stem}.md")
     finally:
@@ -39,6 +38,6 @@ def test_the_example_raises_the_error_of_its_page(
 
 
 def test_the_index_names_every_page() -> None:
-    index = (PAGES[0].parent / "README.md").read_text(encoding="utf-8")
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
 
     assert re.findall(r"\| \[([\w-]+)\]\(\1\.md\)", index) == [page.stem for page in PAGES]

@@ -1,4 +1,4 @@
-"""What type checkers see of the public API: `tests/typing/right.py` passes, every marked line of `wrong.py` does not."""
+"""What type checkers see of the API: `typing/right.py` passes, every marked line of `typing/wrong.py` does not."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,16 +14,21 @@ from typing import Any
 
 import pytest
 
+import reactive_db as rdb
+from reactive_db.testing import crash_workload as workload
 from tests.storage.conftest import run_on_small_disk
 
 __all__ = ["run_on_small_disk"]  # a fixture, found by its name
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM_SECONDS_MAX = 100
+STEPS = 40
+"""Transactions of each writer in `dead_store`."""
 
 PREAMBLE = """
 import faulthandler, os, signal, sys, threading
-faulthandler.dump_traceback_later({seconds}, exit=True)  # a program that hangs says where
+faulthandler.register(signal.SIGALRM, chain=True)
+signal.alarm({seconds})  # a program that hangs says where, and ends
 from pathlib import Path
 import reactive_db as rdb
 from reactive_db.testing import crash_workload as workload
@@ -37,6 +43,34 @@ RunProgram = Callable[[str], "subprocess.CompletedProcess[str]"]
 def path(tmp_path: Path) -> Path:
     """Where the store of a test goes."""
     return tmp_path / "course.rdb"
+
+
+@pytest.fixture(scope="session")
+def dead_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a store as a dead process leaves them: half of its commits wait for the columns. Copy it."""
+    path = tmp_path_factory.mktemp("dead") / "original.rdb"
+    dead = path.with_name("dead.rdb")
+    with workload.open_store(path) as db:
+        db.run(workload.begin)
+        run_steps(db, 1, STEPS // 2)
+        db.sql("SELECT 1")  # the columns catch up
+        with db._store.flusher.turn:
+            run_steps(db, STEPS // 2 + 1, STEPS)
+            shutil.copytree(path, dead)
+    return dead
+
+
+@pytest.fixture
+def copy(dead_store: Path, tmp_path: Path) -> Path:
+    """A dead store of the test's own."""
+    return Path(shutil.copytree(dead_store, tmp_path / "copy.rdb"))
+
+
+def run_steps(db: rdb.Database, first: int, last: int) -> None:
+    """Let every writer take its steps, one after the other."""
+    for number in range(first, last + 1):
+        for writer in range(workload.WRITERS):
+            db.run(workload.step, writer, number)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ import reactive_db as rdb
 from reactive_db.engine.check import verify
 from reactive_db.testing import crash_workload as workload
 from reactive_db.testing.crash_workload import Progress
+from tests.engine.conftest import STEPS, run_steps
 
 ROOT = Path(__file__).parent.parent.parent
 IS_LONG = os.environ.get("REACTIVE_DB_CAMPAIGN") == "long"
@@ -68,35 +69,8 @@ def test_the_campaign_notices_a_broken_store(sabotage: str, symptom: str, tmp_pa
 
 # --- a torn journal --------------------------------------------------------------------------------------------------
 
-STEPS = 40
 TEARS = 12
 TEAR_SEEDS = range(20 if IS_LONG else 1)
-
-
-@pytest.fixture(scope="module")
-def dead_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of a store as a dead process leaves them: half of its commits wait for the columns."""
-    path = tmp_path_factory.mktemp("dead") / "original.rdb"
-    dead = path.with_name("dead.rdb")
-    with workload.open_store(path) as db:
-        db.run(workload.begin)
-        _run_steps(db, 1, STEPS // 2)
-        db.sql("SELECT 1")  # the columns catch up
-        with db._store.flusher.turn:
-            _run_steps(db, STEPS // 2 + 1, STEPS)
-            shutil.copytree(path, dead)
-    return dead
-
-
-@pytest.fixture
-def copy(dead_store: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(dead_store, tmp_path / "copy.rdb"))
-
-
-def _run_steps(db: rdb.Database, first: int, last: int) -> None:
-    for number in range(first, last + 1):
-        for writer in range(workload.WRITERS):
-            db.run(workload.step, writer, number)
 
 
 def progress_if_whole(path: Path, least: int) -> Progress:
@@ -159,7 +133,7 @@ def closed_store(tmp_path: Path) -> Path:
     path = tmp_path / "closed.rdb"
     with workload.open_store(path) as db:
         db.run(workload.begin)
-        _run_steps(db, 1, STEPS)
+        run_steps(db, 1, STEPS)
     return path
 
 
@@ -190,7 +164,7 @@ def test_columns_are_made_anew_where_the_journal_has_everything(tmp_path: Path) 
     path = tmp_path / "fresh.rdb"
     with workload.open_store(path) as db, db._store.flusher.turn:
         db.run(workload.begin)
-        _run_steps(db, 1, 3)
+        run_steps(db, 1, 3)
         copy = Path(shutil.copytree(path, tmp_path / "copy.rdb"))
     for file in copy.glob("columns.*"):
         file.unlink()

@@ -296,11 +296,13 @@ ENDS = {
     "forgotten": ("del db, handles", 0),
     "a daemon thread that writes": (
         """
+import contextlib
 going = threading.Event()
 def write():
-    for number in range(1, 10_000):
-        db.run(workload.step, 1, number)
-        going.set()
+    with contextlib.suppress(rdb.errors.StoreClosedError):
+        for number in range(1, 10_000):
+            db.run(workload.step, 1, number)
+            going.set()
 threading.Thread(target=write, daemon=True).start()
 going.wait()
 """,
@@ -308,10 +310,12 @@ going.wait()
     ),
     "a daemon thread in SQL": (
         """
+import contextlib
 going = threading.Event()
 def ask():
-    going.set()
-    db.sql("SELECT sum(a.range * b.range) FROM range(100_000) a, range(100_000) b")
+    with contextlib.suppress(rdb.errors.StoreClosedError):
+        going.set()
+        db.sql("SELECT sum(a.range * b.range) FROM range(100_000) a, range(100_000) b")
 threading.Thread(target=ask, daemon=True).start()
 going.wait()
 """,

@@ -1,0 +1,163 @@
+"""`verify` and `reactive-db check`: every kind of damage is named, with the part it is in, and nothing is changed."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+import reactive_db as rdb
+from reactive_db.cli import main
+from reactive_db.engine.check import FAULTS_SHOWN_MAX, verify
+from reactive_db.errors import NotAStoreError, StoreLockedError
+from reactive_db.storage.commit import Commit, DocumentWrite, decode_commit, encode_commit
+from reactive_db.testing import crash_workload as workload
+from tests.engine.conftest import STEPS, run_steps
+
+PARTS = ["journal", "columns", "order", "tables", "documents", "history"]
+PART_BITS = 16
+
+
+@pytest.fixture(scope="module")
+def sound_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed store: everything is in the columns."""
+    path = tmp_path_factory.mktemp("sound") / "sound.rdb"
+    with workload.open_store(path) as db:
+        db.run(workload.begin)
+        run_steps(db, 1, STEPS)
+    return path
+
+
+@pytest.fixture
+def store(sound_store: Path, path: Path) -> Path:
+    return Path(shutil.copytree(sound_store, path))
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """Of everything but what says who has the store open."""
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.name not in ("lock", "holder.json")}
+
+
+# --- sound stores ----------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_store_is_sound_and_stays_as_it_is(store: Path) -> None:
+    before = content(store)
+    told = []
+    report = verify(store, told.append)
+    assert report.faults == []
+    assert report.is_sound
+    assert [part.name for part in report.parts] == PARTS
+    assert tuple(told) == report.parts
+    facts = {part.name: part.facts for part in report.parts}
+    assert facts["order"] == "0 commits wait for the columns"
+    assert facts["tables"].startswith("5: crash_accounts, crash_crates")
+    assert content(store) == before
+
+
+def test_a_store_whose_process_died_is_sound_and_stays_as_it_is(copy: Path) -> None:
+    before = content(copy)
+    report = verify(copy)
+    assert report.faults == []
+    waiting = STEPS // 2 * workload.WRITERS
+    assert next(part.facts for part in report.parts if part.name == "order") == f"{waiting} commits wait for the columns"
+    assert content(copy) == before
+
+
+def test_a_store_that_nobody_has_written_to_is_sound(path: Path) -> None:
+    rdb.connect(path).close()
+    assert verify(path).faults == []
+
+
+@pytest.mark.parametrize("made", [[], ["journal.sqlite"], ["journal.sqlite", "columns.duckdb"]])
+def test_a_store_whose_process_died_at_its_birth_is_sound(path: Path, made: list[str]) -> None:
+    rdb.connect(path).close()
+    for file in path.iterdir():
+        if file.name != "format.json" and file.name not in made:
+            file.unlink()
+    assert verify(path).faults == []
+    with workload.open_store(path) as db:
+        db.run(workload.begin)
+
+
+def test_the_history_may_begin_late(store: Path) -> None:
+    in_columns(store, "DELETE FROM store.history WHERE ts <= 30")
+    report = verify(store)
+    assert report.faults == []
+    assert "since ts 31" in report.parts[-1].facts
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+def in_columns(path: Path, *statements: str) -> None:
+    with duckdb.connect(str(path / "columns.duckdb")) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def in_journal(path: Path, statement: str, *parameters: object) -> None:
+    connection = sqlite3.connect(path / "journal.sqlite", isolation_level=None)
+    connection.execute(statement, parameters)
+    connection.close()
+
+
+def table(path: Path, name: str) -> str:
+    with duckdb.connect(str(path / "columns.duckdb"), read_only=True) as connection:
+        found = connection.execute("SELECT number FROM main._tables WHERE name = ?", [name]).fetchone()
+    assert found is not None
+    return f'store."t{found[0]}"'
+
+
+IN_COLUMNS: dict[str, tuple[str, str]] = {
+    "a document that cannot be read": ("UPDATE {notes} SET _doc = 'x'::BLOB", r"columns: .*cannot be read"),
+    "documents that were swapped": (
+        "UPDATE {notes} SET _doc = (SELECT min(_doc) FROM {notes})",
+        "columns: .*says that it has another id",
+    ),
+    "a document that is there twice": (
+        "INSERT INTO {notes} SELECT * FROM {notes} LIMIT 1",
+        "columns: .*has document .* twice",
+    ),
+    "an id of another table": (
+        "INSERT INTO {notes} SELECT n._rid, n._rid_low, a._id, n._creation_time, n.writer, n.number, n.tags, n.comment,"
+        " a._doc FROM {notes} n, {accounts} a LIMIT 1",
+        "documents: .*is an id of table number",
+    ),
+    "something that is no id": ("UPDATE {notes} SET _id = 'nobody'", "documents: 'nobody' .*is no id"),
+    "a table that is gone": ("DROP TABLE {notes} CASCADE", "columns: .*cannot be read"),
+    "a commit that the history lacks": ("DELETE FROM store.history WHERE ts = 50", "history: 1 commits .*are missing"),
+    "a commit that came twice": (
+        "INSERT INTO store.history SELECT * FROM store.history WHERE ts = 50",
+        "history: .* writes are in it twice",
+    ),
+    "a history without its end": ("DELETE FROM store.history WHERE ts > 80", "history: it ends at ts 80"),
+    "a document that came back": (
+        """UPDATE store.history SET document = NULL WHERE "table" = 'crash_accounts'""",
+        "history: .*should be deleted and is not",
+    ),
+    "a document that went": ("DELETE FROM {accounts}", "history: .*should be there and is not"),
+    "a table that is defined twice": (
+        "INSERT INTO store.t128 SELECT _rid + 1, _rid_low, 'x' || _id, * EXCLUDE (_rid, _rid_low, _id)"
+        " FROM store.t128 LIMIT 1",
+        "tables: .*is defined twice",
+    ),
+    "a definition that cannot be read": ("UPDATE store.t128 SET _doc = 'x'::BLOB", "columns: .*cannot be read"),
+    "columns that think they are further": ("UPDATE store.meta SET applied_ts = applied_ts + 1", "history: it ends at"),
+}
+
+
+@pytest.mark.parametrize("damage", IN_COLUMNS)
+def test_damage_in_the_columns_is_named(store: Path, damage: str) -> None:
+    statement, fault = IN_COLUMNS[damage]
+    in_columns(store, statement.format(notes=table(store, "crash_notes"), accounts=table(store, "crash_accounts")))
+    before = content(store)
+    faults = "\n".join(verify(store).faults)
+    assert pytest.raises(AssertionError, match=fault) if False else __import__("re").search(fault, faults), faults
+    assert content(store) == before

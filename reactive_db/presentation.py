@@ -47,7 +47,7 @@ _STYLE: Final = """<style>
 .reactive-db [role="alert"] { margin: 0 0 0.5em; padding: 0.4em 0.75em; white-space: pre-wrap;
   border-left: 3px solid var(--jp-error-color1, #d32f2f); }
 .reactive-db .fresh { animation: reactive-db-fresh 1.6s ease-out; }
-@keyframes reactive-db-fresh { from { background: var(--jp-warn-color1, #f9a825); } }
+@keyframes reactive-db-fresh { from { background: rgb(255 179 0 / 45%); } }
 @media (prefers-reduced-motion: reduce) { .reactive-db .fresh { animation: none; } }
 </style>"""
 

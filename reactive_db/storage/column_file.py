@@ -215,15 +215,15 @@ class ColumnFile:
             self._changed.wait(_INTERRUPT_SECONDS)
 
 
-def store_error(error: duckdb.Error, path: Path | None) -> StoreError:
+def store_error(error: Exception, path: Path | None) -> StoreError:
     """What a failure of DuckDB outside a user's statement means for the store."""
     if _is_full(error):
         return StoreFullError(f"no room for the columns {path}: {error}. The journal has every commit; make room.")
     return StoreError(f"the columns {path} failed: {error}. The journal has every commit; connect again.")
 
 
-def opening_error(error: duckdb.Error, path: Path | None) -> StoreError:
-    """What it means that the columns cannot be opened."""
+def opening_error(error: Exception, path: Path | None) -> StoreError:
+    """What it means that the columns cannot be opened or loaded."""
     if "Could not set lock" in str(error):
         return StoreLockedError(f"another process has the columns {path} open: {error}.")
     if _is_full(error) or "Cannot open file" in str(error):
@@ -238,7 +238,7 @@ def _connect(path: Path | None, read_only: bool) -> duckdb.DuckDBPyConnection:
         raise opening_error(error, path) from error
 
 
-def _is_full(error: duckdb.Error) -> bool:
+def _is_full(error: Exception) -> bool:
     return "No space left on device" in str(error)
 
 

@@ -73,7 +73,7 @@ class Columns:
         file = ColumnFile(path, read_only=read_only)
         try:
             return cls(file, path)
-        except duckdb.Error as error:
+        except (duckdb.Error, msgspec.MsgspecError) as error:
             file.close()
             raise opening_error(error, path) from error
 
@@ -104,12 +104,18 @@ class Columns:
         """The ids and stored forms of a table's documents, in chunks; nothing for an unknown table.
 
         The snapshot is that of the call.
+
+        Raises:
+            StoreCorruptError: the table is damaged.
         """
         table = self._catalog.tables.get(table_number)
         if table is None:
             return iter(())
-        with self._file.reading() as cursor:
-            return _documents(_fetch_documents(cursor, table))
+        try:
+            with self._file.reading() as cursor:
+                return _documents(_fetch_documents(cursor, table))
+        except duckdb.Error as error:
+            raise opening_error(error, self._path) from error
 
     def query(self, sql: str, parameters: Parameters = None) -> tuple[pa.Table, int]:
         """The result of a statement that only reads, and the timestamp whose documents it saw.

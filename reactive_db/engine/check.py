@@ -22,7 +22,7 @@ from reactive_db.model.ids import USER_TABLES_FROM, table_number
 from reactive_db.model.schema import TABLES_NUMBER, TableDefinition
 from reactive_db.storage.columns import Columns
 from reactive_db.storage.commit import Commit, DocumentWrite, join_parts
-from reactive_db.storage.directory import StoreDirectory
+from reactive_db.storage.directory import StoreDirectory, is_store
 from reactive_db.storage.journal import SqliteJournal
 
 FAULTS_SHOWN_MAX: Final = 20
@@ -80,7 +80,7 @@ def verify(path: Path, tell: Callable[[Part], None] = lambda part: None) -> Repo
         NotAStoreError: there is no store.
         StoreFormatError: a newer version wrote it.
     """
-    if not path.is_dir() or not any(path.iterdir()):
+    if not is_store(path):
         raise NotAStoreError(f"there is no store at {path}. Check the path.")
     directory = StoreDirectory.open(path)
     try:

@@ -13,6 +13,7 @@ left exactly as it was.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -23,7 +24,7 @@ from typing import Final, Self
 import filelock
 import msgspec
 
-from reactive_db.errors import NotAStoreError, StoreError, StoreFormatError, StoreLockedError
+from reactive_db.errors import NotAStoreError, StoreError, StoreFormatError, StoreFullError, StoreLockedError
 from reactive_db.runtime import SystemRuntime
 
 FORMAT: Final = 1
@@ -72,6 +73,7 @@ class StoreDirectory:
             StoreLockedError: another process has it; the message names the process.
             NotAStoreError: there is a file, or a directory with something else in it.
             StoreFormatError: a newer version wrote it.
+            StoreFullError: no room on the disk.
             StoreError: it must be new and is not, or the disk refuses.
         """
         try:
@@ -91,6 +93,8 @@ class StoreDirectory:
         except StoreError:
             raise
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise StoreFullError(f"no room on the disk for the store {path}. Make room and connect again.") from error
             raise StoreError(f"cannot open the store {path}: {error}.") from error
         return directory
 
@@ -103,6 +107,11 @@ class StoreDirectory:
         if self._lock.is_locked:
             (self.path / _HOLDER_FILE).unlink(missing_ok=True)
             self._lock.release()
+
+
+def is_store(path: Path) -> bool:
+    """Whether there is a store, of whatever format, at `path`."""
+    return (path / _FORMAT_FILE).is_file()
 
 
 def _check(path: Path, must_be_new: bool) -> None:

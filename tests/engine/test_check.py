@@ -214,7 +214,6 @@ def test_writes_that_cannot_be_are_named(copy: Path) -> None:
     writes = [
         DocumentWrite(9_999, id, None),
         DocumentWrite(number, id, document),
-        DocumentWrite(128, id, document),
         DocumentWrite(number, id, b"x"),
         DocumentWrite(128, accounts + "?", b"x"),
         DocumentWrite(128, "nobody", None),
@@ -226,7 +225,6 @@ def test_writes_that_cannot_be_are_named(copy: Path) -> None:
         f"documents: '{id}' waits in the journal and says that it is 'somebody else'",
         f"documents: '{id}' waits in the journal and cannot be read",
         "documents: 'nobody' waits in the journal and is no id",
-        f"tables: definition '{id}' cannot be read",
         rf"tables: definition '{accounts}\?' cannot be read",
     ):
         assert_named(copy, fault)

@@ -14,8 +14,15 @@ from random import Random
 import pytest
 
 import reactive_db as rdb
+from reactive_db import limits
 from reactive_db.engine.check import verify
-from reactive_db.errors import NotAStoreError, StoreClosedError, StoreFormatError, StoreLockedError
+from reactive_db.errors import (
+    NotAStoreError,
+    StoreClosedError,
+    StoreFormatError,
+    StoreFullError,
+    StoreLockedError,
+)
 from reactive_db.storage.columns import Columns
 from reactive_db.testing import crash_workload as workload
 from reactive_db.testing.crash_workload import Progress
@@ -104,10 +111,9 @@ def test_a_newer_format_is_left_alone(path: Path, look: Callable[[Path], object]
 def test_what_is_no_store_is_left_alone(path: Path, look: Callable[[Path], object]) -> None:
     path.mkdir()
     (path / "thesis.txt").write_text("precious")
-    with pytest.raises(NotAStoreError, match=re.escape(str(path))):
-        look(path)
-    with pytest.raises(NotAStoreError, match="is a file"):
-        rdb.connect(path / "thesis.txt")
+    for target in (path, path / "thesis.txt"):
+        with pytest.raises(NotAStoreError, match=re.escape(str(target))):
+            look(target)
     assert content(path) == {"thesis.txt": b"precious"}
 
 
@@ -276,6 +282,32 @@ def test_closing_while_others_write_loses_nothing_acknowledged(path: Path, seed:
         thread.join()
     least = Progress(tuple(acknowledged), frozenset(), True)
     assert_holds(path, least, Progress(tuple(n + 1 for n in acknowledged), frozenset(), True))
+
+
+def test_writers_are_refused_before_what_the_columns_cannot_take_fills_the_memory(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    db = workload.open_store(path)
+    db.run(workload.begin)
+    db.sql("SELECT 1")
+
+    def fail(self: Columns, commits: object) -> None:
+        raise StoreFullError("no room for the columns.")
+
+    monkeypatch.setattr(Columns, "apply", fail)
+    monkeypatch.setattr(limits, "UNFLUSHED_WRITES_MAX", 30)
+    number = 0
+    with pytest.raises(StoreClosedError, match=r"closed \(no room for the columns"):
+        while True:
+            number = db.run(workload.step, 0, number + 1)
+    assert 1 < number < 30
+    with pytest.raises(StoreFullError):
+        db.sql("SELECT 1")
+    monkeypatch.undo()
+    again = workload.open_store(path)
+    assert again is not db
+    again.close()
+    assert_holds(path, Progress((number, 0), frozenset(), True))
 
 
 # --- the end of a process --------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ handle = db.live(messages, "general")
 db.run(send, "general", "hello")  # handle.value has it when this returns
 """
 
-from typing import Any
+from typing import Any as _Any
 
 from reactive_db import errors
 from reactive_db.database import Database, connect
@@ -38,7 +38,6 @@ from reactive_db.query.bounds import Bound, between, gt, gte, lt, lte
 from reactive_db.storage.sql_result import SqlResult
 
 __all__ = [
-    "MISSING",
     "Action",
     "ActionCtx",
     "ApplicationError",
@@ -49,6 +48,7 @@ __all__ = [
     "Document",
     "Id",
     "Limits",
+    "MISSING",
     "Mutation",
     "MutationCtx",
     "Object",
@@ -73,8 +73,15 @@ __all__ = [
 ]
 
 
-def load_ipython_extension(shell: Any) -> None:
+def load_ipython_extension(shell: _Any) -> None:
     """`%load_ext reactive_db`: live cells, and handles that stay live where they are shown."""
     from reactive_db.notebook.extension import load
 
     load(shell)
+
+
+def unload_ipython_extension(shell: _Any) -> None:
+    """`%unload_ext reactive_db`: what is shown stays as it is."""
+    from reactive_db.notebook.extension import unload
+
+    unload(shell)

@@ -28,6 +28,7 @@ from reactive_db.limits import Limits
 from reactive_db.model.codec import encoder
 from reactive_db.model.documents import Document, on_declared, table_of
 from reactive_db.model.keys import EVERYTHING
+from reactive_db.model.schema import TABLES_NUMBER
 from reactive_db.reactive.live_query import Compute, Key, Outcome
 from reactive_db.reactive.scheduler import Scheduler
 from reactive_db.runtime import Runtime, SystemRuntime
@@ -249,7 +250,8 @@ class Database:
 
         def compute(ts: int, page_end: str | None) -> Outcome:
             reads = ReadSet()
-            for number in numbers:
+            # Who reads the definitions reads the history, perhaps, and that has a new table now.
+            for number in self._store.tables_read(statement) if TABLES_NUMBER in numbers else numbers:
                 reads.add_range((number, BY_ID), EVERYTHING)
             try:
                 table, _ = self._store.columns.query(statement, parameters)
@@ -300,7 +302,7 @@ def _call_text(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> s
 
 def _forget_in_child() -> None:
     """A forked child connects anew; what it has from its parent refuses everything."""
-    global _open_lock
+    global _open_lock  # noqa: PLW0603 - a thread that held it at the fork is not here to let it go
     _open_lock = threading.RLock()
     for database in _open.values():
         database._forsake()

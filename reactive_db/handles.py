@@ -118,6 +118,7 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
 
     @property
     def is_closed(self) -> bool:
+        """Whether it stopped following the data."""
         return self._query is None
 
     def show(self, outcome: Outcome) -> Callable[[], None] | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ctypes
 import signal
 import threading
+
+# The C function under `signal.signal`, whose detour through enums costs 2 us, four times a commit.
+from _signal import signal as set_handler  # type: ignore[import-not-found]
 from collections import Counter
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeVar
-
-# The C function under `signal.signal`, whose detour through enums costs 2 us, four times a commit.
-from _signal import signal as set_handler  # type: ignore[import-not-found]
 
 T = TypeVar("T")
 
@@ -39,6 +39,11 @@ def take_back(thread: int) -> None:
     """Forget an `interrupt` that did not arrive yet."""
     with _guard:
         _set_async_exception(ctypes.c_ulong(thread), None)
+
+
+def is_shielded(thread: int) -> bool:
+    """Whether a thread is in a `Shielded` block, so at work on the store and not on a function."""
+    return bool(_shielded[thread])
 
 
 class Uninterrupted:

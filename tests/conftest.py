@@ -51,9 +51,7 @@ def open_db() -> Iterator[Open]:
     """Makes databases that the end of the test closes; unlike `rdb.connect`, never the same one twice."""
     opened: list[Database] = []
 
-    def open_db(
-        path: Path | None = None, *, limits: Limits | None = None, runtime: Runtime | None = None
-    ) -> Database:
+    def open_db(path: Path | None = None, *, limits: Limits | None = None, runtime: Runtime | None = None) -> Database:
         runtime, limits = runtime or SystemRuntime(), limits or Limits()
         store = Store.in_memory(runtime, limits) if path is None else Store.open(path, runtime, limits)
         opened.append(Database(store))

@@ -41,6 +41,8 @@ class Model:
     fields: set[str] = field(default_factory=set)
     """Of `DEFAULTS`, those that the class has."""
     indexes: set[str] = field(default_factory=set)
+    version: int = 1
+    """Of the function that is declared anew."""
 
     def copy(self) -> Model:
         return copy.deepcopy(self)
@@ -134,7 +136,11 @@ def totals(model: Model) -> list[tuple[Any, ...]]:
 
 def labels(model: Model) -> list[tuple[Any, ...]]:
     """`SELECT "group", label … FROM tags JOIN things … ORDER BY ALL`."""
-    pairs = [(model.things[tag["thing"]]["group"], tag["label"]) for tag in model.tags.values() if tag["thing"] in model.things]
+    pairs = [
+        (model.things[tag["thing"]]["group"], tag["label"])
+        for tag in model.tags.values()
+        if tag["thing"] in model.things
+    ]
     return sorted(pairs)
 
 

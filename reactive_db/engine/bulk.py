@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -38,11 +39,17 @@ def load(store: Store, document: type[Document], source: Any, report: Callable[[
             writes += [Write(id, None, new, data) for id, (new, data) in zip(ids, built, strict=True)]
             report(len(writes), rows.total)
         if writes:
-            store.committer.commit_bulk(table, writes, now, SOURCE)
+            store.committer.commit_bulk([(table, writes)], now, SOURCE)
     return len(writes)
 
 
 def _check_columns(table: Table, columns: list[str] | None) -> None:
+    twice = [name for name, times in Counter(columns or ()).items() if times > 1]
+    if twice:
+        raise DocumentError(
+            f"the source has two columns of one name: {', '.join(twice)}. Rename or drop one of them.",
+            table=table.schema.name,
+        )
     unknown = [name for name in columns or () if name not in table.schema.layout.columns]
     if unknown:
         raise DocumentError(

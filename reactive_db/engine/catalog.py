@@ -49,7 +49,9 @@ class Catalog:
     def number(self, name: str) -> int | None:
         """The number of the table of that name, None if the store has none."""
         definition = self._definitions.get(name)
-        return None if definition is None else definition.number
+        if definition is None:
+            return TABLES_NUMBER if name == TableDefinition.__table__ else None
+        return definition.number
 
     def definitions(self) -> list[TableDefinition]:
         """Every table of the store, whether or not its class is declared here."""
@@ -200,11 +202,8 @@ class Catalog:
         return table
 
     def _adopt(self, table: Table, definition: TableDefinition | None) -> None:
-        """Write the table's definition, after bringing its documents to the new schema."""
+        """Write the table's definition, and its documents as the new schema wants them, in one commit."""
         schema = table.schema
-        rewritten = self._rewritten(table) if definition is not None else []
-        if rewritten:
-            self._committer.commit_bulk(table, rewritten, self._runtime.now(), "a new schema")
         tables = self._by_number[TABLES_NUMBER]
         now = self._runtime.now()
         id: Id[Any] = (
@@ -215,9 +214,11 @@ class Catalog:
         created = definition.creation_time if definition is not None else now
         new, data = tables.schema.build(id, created, schema.definition_fields)
         assert isinstance(new, TableDefinition)
-        # Who read the table by its old definition may have used an index that is gone.
-        touches = schema if definition is not None else None
-        self._committer.commit_bulk(tables, [Write(id, definition, new, data)], now, "a new schema", touches)
+        changes = [(tables, [Write(id, definition, new, data)])]
+        if definition is not None:
+            # Also without anything to rewrite: who read the table may have used an index that is gone.
+            changes.append((table, self._rewritten(table)))
+        self._committer.commit_bulk(changes, now, "a new schema")
         self._definitions[schema.name] = new
 
     def _rewritten(self, table: Table) -> list[Write]:

@@ -22,7 +22,6 @@ from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import Conflict, LoggedCommit, WriteLog
 from reactive_db.errors import ConflictError, SchemaError, StoreClosedError, StoreError
 from reactive_db.interrupts import Uninterrupted
-from reactive_db.model.schema import TableSchema
 from reactive_db.storage.commit import Commit, DocumentWrite, encode_commit
 from reactive_db.storage.flusher import Flusher
 from reactive_db.storage.journal import Journal
@@ -99,26 +98,22 @@ class Committer:
             self._hold_back()
         return assigned.commit.ts
 
-    def commit_bulk(
-        self, table: Table, writes: list[Write], now: float, source: str, touches: TableSchema | None = None
-    ) -> int:
-        """Commit any number of blind writes to one table at once; the caller has built them with its schema.
+    def commit_bulk(self, changes: list[tuple[Table, list[Write]]], now: float, source: str) -> int:
+        """Commit any number of blind writes at once; the caller has built them with the schemas of their tables.
 
-        Whoever read anything of the table, or of the one that it `touches`, counts as having read what changed.
+        Whoever read anything of one of the tables, even of one without writes, counts as having read what changed.
 
         Raises:
-            SchemaError: the table's class was declared anew since the writes were built.
+            SchemaError: a table's class was declared anew since the writes were built.
         """
         with Uninterrupted() as interrupts:
             interrupts.acquire(self.turn)
             try:
                 self._check_alive()
-                if table.is_retired:
-                    name = table.schema.name
-                    raise SchemaError(f"table {name!r} was declared anew while documents for it were made. Do it again.")
-                assigned = self._enqueue({table.schema.number: (table, writes)}, now, source, is_bulk=True)
-                if touches is not None:
-                    assigned.logged.writes[touches.number] = (touches, [])
+                for name in [table.schema.name for table, _ in changes if table.is_retired]:
+                    raise SchemaError(f"table {name!r} was declared anew while its documents were made. Do it again.")
+                tables = {table.schema.number: (table, writes) for table, writes in changes}
+                assigned = self._enqueue(tables, now, source, is_bulk=True)
             finally:
                 self.turn.release()
             self._make_durable(assigned, interrupts)

@@ -21,11 +21,13 @@ from reactive_db.errors import SqlError, StoreClosedError, StoreCorruptError, St
 from reactive_db.interrupts import Shielded
 from reactive_db.limits import Limits
 from reactive_db.model.documents import Document
+from reactive_db.model.schema import TABLES_NUMBER
 from reactive_db.runtime import Runtime
 from reactive_db.storage.columns import Columns, Parameters
 from reactive_db.storage.commit import Commit, join_parts
 from reactive_db.storage.directory import StoreDirectory
 from reactive_db.storage.flusher import Flusher
+from reactive_db.storage.history import VIEW as HISTORY
 from reactive_db.storage.journal import Journal, MemoryJournal, SqliteJournal
 from reactive_db.storage.sql_result import SqlResult
 from reactive_db.storage.tables import Table
@@ -160,9 +162,11 @@ class Store:
         return SqlResult(table, ts)
 
     def tables_read(self, statement: str) -> list[int]:
-        """The numbers of the document tables that an SQL statement reads."""
-        numbers = map(self.catalog.number, self.columns.tables_read(statement))
-        return [number for number in numbers if number is not None]
+        """The numbers of the tables that an SQL statement reads; the history changes with every table."""
+        names = self.columns.tables_read(statement)
+        if HISTORY in names:
+            return [TABLES_NUMBER, *(definition.number for definition in self.catalog.definitions())]
+        return [number for name in names if (number := self.catalog.number(name)) is not None]
 
     def backup(self, path: Path) -> None:
         """Write a consistent copy to the new directory `path`, while the store is in use."""

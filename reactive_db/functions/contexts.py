@@ -58,7 +58,6 @@ class DatabaseReader:
         """A read of a table, all of it in order of creation until it is refined."""
         return TableQuery(self._transaction, self._store.table(self._transaction, document), Description())
 
-
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -89,7 +88,8 @@ class DatabaseWriter(DatabaseReader):
                 table=document.__table__,
                 path="$._id",
             )
-        return self._transaction.insert(self._store.table(self._transaction, type(document)), cast("Mapping[str, Any]", document))
+        table = self._store.table(self._transaction, type(document))
+        return self._transaction.insert(table, cast("Mapping[str, Any]", document))
 
     def patch(self, id: Id[D], changes: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
         """Change some fields of a document; `rdb.MISSING` takes an optional field away.
@@ -125,7 +125,7 @@ class DatabaseWriter(DatabaseReader):
             raise IdError(f"{id!r} is no id of table {table.schema.name!r}, which the new document is of.")
         if document.id not in (None, id):
             raise IdError(
-                f"{id!r} is not the id of the new document, {document.id!r}. Replace that one, or give a fresh document."
+                f"{id!r} is not the id of the new document, {document.id!r}. Replace that one, or give a fresh one."
             )
         return table
 
@@ -139,15 +139,17 @@ def _check_document(verb: str, document: Any) -> None:
 class QueryCtx:
     """What a query can do: read, at one snapshot."""
 
-    __slots__ = ("_random", "db", "transaction")
-
-    if TYPE_CHECKING:
-        db: DatabaseReader
+    __slots__ = ("_db", "_random", "transaction")
 
     def __init__(self, db: DatabaseReader, transaction: Transaction) -> None:
-        self.db = db
+        self._db = db
         self.transaction = transaction
         self._random: Random | None = None
+
+    @property
+    def db(self) -> DatabaseReader:
+        """The documents."""
+        return self._db
 
     def now(self) -> float:
         """When this run began, in milliseconds since the epoch. Queries do not run again because time passes."""
@@ -175,11 +177,13 @@ class MutationCtx(QueryCtx):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-        db: DatabaseWriter
-
     def __init__(self, db: DatabaseWriter, transaction: Transaction) -> None:
         super().__init__(db, transaction)
+
+    @property
+    def db(self) -> DatabaseWriter:
+        """The documents, to read and to write."""
+        return cast(DatabaseWriter, self._db)
 
 
 class _Runnable(Protocol[P, R_co]):

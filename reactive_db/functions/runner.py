@@ -45,7 +45,7 @@ class Runner:
     def run(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run a function once, by its kind, and return its value."""
         check_kind(function, Query, Mutation, Action)
-        self.check_outside(f"db.run({function.__name__})")
+        self.check_outside("db.run", function)
         function = current(function)
         arguments = function.signature.bind(args, kwargs, self._store.catalog.converter)
         if isinstance(function, Query):
@@ -56,11 +56,12 @@ class Runner:
             return self._run_mutation(function, arguments)
         return self._run_action(cast("Action[..., Any]", function), arguments)
 
-    def check_outside(self, what: str) -> None:
+    def check_outside(self, what: str, function: Any = None) -> None:
         """Raises FunctionError inside a query or mutation: what it does there goes through its own context."""
         if self._time_limit.is_inside():
+            call = f"{what}({function.__name__})" if function is not None else what
             raise FunctionError(
-                f"{what} was called inside a query or mutation, where it would not be part of the transaction. Use "
+                f"{call} was called inside a query or mutation, where it would not be part of the transaction. Use "
                 "that function's own `ctx`: `ctx.db`, `ctx.db.sql(…)`, or another function as `other(ctx, …)`."
             )
 
@@ -75,7 +76,7 @@ class Runner:
 
     def compute(self, function: Function[..., Any], arguments: msgspec.Struct) -> Compute:
         """A function from a timestamp to the outcome of the query at it."""
-        fields = msgspec.structs.asdict(arguments)
+        fields = isolated(msgspec.structs.asdict(arguments))
 
         def compute(ts: int, page_end: str | None) -> Outcome:
             transaction = self._store.read_at(ts, function.name)
@@ -121,13 +122,17 @@ class Runner:
                 ctx = MutationCtx(DatabaseWriter(self._store, transaction), transaction)
                 run.value = self._call(function, ctx, fields)
                 transaction.check_reads()
-            except SnapshotPassed:
+            except FunctionTimeoutError:
+                # Not even if it lost a race is it run again: that would hold up everybody for as long once more.
                 committer.abandon(transaction)
                 raise
-            except BaseException as raised:
+            except Exception as raised:
                 # Nothing of a failed run is written; what it saw still has to be true when the error is shown.
                 run.error = raised
                 transaction.rollback(0)
+            except BaseException:  # `SnapshotPassed`, Ctrl-C
+                committer.abandon(transaction)
+                raise
             return transaction
 
         try:

@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from types import UnionType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -16,6 +16,8 @@ from reactive_db.model.codec import Converter, Fault, encoder, one_of, to_plain
 from reactive_db.model.documents import Document, current_document, declarations
 from reactive_db.model.values import find_fault
 
+_LATER: Final = (TableQuery, Iterator)
+"""What reads only when somebody looks at it."""
 _NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -80,7 +82,7 @@ class Signature:
 
     def check_return(self, value: Any, converter: Converter) -> Any:
         """`value`, checked against the return annotation, if there is one."""
-        if isinstance(value, TableQuery | Iterator):
+        if type(value) is not list and isinstance(value, _LATER):
             raise ReturnError(
                 f"{self._place} returned a `{type(value).__name__}`, which would read only after the function has "
                 "ended. Return what it gives: `.collect()`, `.take(n)` or `list(…)`."
@@ -164,4 +166,4 @@ def _current(type_: Any) -> Any:
     renewed = tuple(_current(argument) for argument in arguments)
     if origin in (UnionType, typing.Union):
         return one_of(renewed)
-    return type_ if renewed == arguments else origin[renewed]
+    return type_ if renewed == arguments else cast(Any, origin)[renewed]

@@ -155,7 +155,7 @@ class TableQuery(Generic[D]):
         kept: Iterator[Any] = scan
         for predicate in self._predicates:
             kept = filter(predicate, kept)
-        return kept
+        return cast("Iterator[D]", kept)
 
     def _fingerprint(self, key_range: KeyRange) -> str:
         schema, index = self._table.schema, self._description.index

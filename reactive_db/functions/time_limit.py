@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final
 
 from reactive_db.errors import FunctionTimeoutError
-from reactive_db.interrupts import interrupt, take_back
+from reactive_db.interrupts import interrupt, is_shielded, take_back
 from reactive_db.runtime import Runtime
 
 _TICK_SECONDS: Final = 0.05
@@ -28,12 +28,17 @@ class TimeLimit:
         self._runtime = runtime
         self._seconds = seconds
         self._deadlines: dict[int, float] = {}
+        self._grace: dict[int, float] = {}
+        """By thread, the seconds it spent on the store's own work, such as the first touch of a table."""
+        self._ticked = 0.0
         self._overdue: set[int] = set()
         self._lock = threading.Lock()
         self._is_watching = False
 
     def __enter__(self) -> None:
         """Run the block under the limit: FunctionTimeoutError is raised inside it when its time is over."""
+        if self._grace:
+            self._grace.pop(threading.get_ident(), None)
         self._deadlines[threading.get_ident()] = self._runtime.monotonic() + self._seconds
         if not self._is_watching:
             self._start()
@@ -76,8 +81,11 @@ class TimeLimit:
 
     def _interrupt_overdue(self) -> None:
         now = self._runtime.monotonic()
+        since, self._ticked = self._ticked, now
         for thread, deadline in list(self._deadlines.items()):
-            if now > deadline:
+            if is_shielded(thread):
+                self._grace[thread] = self._grace.get(thread, 0.0) + min(now - since, 2 * _TICK_SECONDS)
+            elif now > deadline + self._grace.get(thread, 0.0):
                 with self._lock:
                     # Again at every tick, in case the function caught the last one.
                     if thread in self._deadlines:

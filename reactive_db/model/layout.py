@@ -137,8 +137,14 @@ def _column(info: inspect.Type, place: str, outer: tuple[type, ...]) -> ColumnTy
             return ColumnType("object", fields=nested)
         case inspect.StructType():
             return ColumnType("json")
-    kind = info.cls.__name__ if isinstance(info, inspect.CustomType) else type(info).__name__.removesuffix("Type").lower()
-    raise SchemaError(
+    raise _refusal(info, place)
+
+
+def _refusal(info: inspect.Type, place: str) -> SchemaError:
+    kind = type(info).__name__.removesuffix("Type").lower()
+    if isinstance(info, inspect.CustomType):
+        kind = info.cls.__name__
+    return SchemaError(
         f"{place}: a document cannot hold a {kind}. Use str, int, float, bool, bytes, datetime, date, Decimal, "
         "Enum, Literal, list, dict[str, …], rdb.Id, a subclass of rdb.Object, or a union of these."
     )

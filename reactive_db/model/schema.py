@@ -223,8 +223,9 @@ class TableSchema:
         if self._unsettled:
             document = self.decode(data)
         for name in self._loose:
-            if name in plain and (found := _lost(plain[name], to_plain(getattr(document, name)), f"$.{name}")) is not None:
-                raise found
+            kept = to_plain(getattr(document, name)) if name in plain else None
+            if (fault := _lost(plain.get(name), kept, f"$.{name}")) is not None:
+                raise fault
         return document
 
     def _finish(self, document: Document, id: Id[Any], creation_time: float) -> bytes:
@@ -382,10 +383,8 @@ def _canonical(schema: dict[str, Any]) -> list[Any]:
             return found.index(node)
         return node
 
-    made = [walk(schema)]
-    for reference in found:  # grows on the way
-        made.append(walk(named[reference.removeprefix(_REFERENCE)]))
-    return made
+    # The list of what was found grows on the way.
+    return [walk(schema), *(walk(named[reference.removeprefix(_REFERENCE)]) for reference in found)]
 
 
 def _tables_referred_to(type_: Any, outer: tuple[Any, ...]) -> Iterator[str]:

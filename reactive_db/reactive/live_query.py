@@ -39,6 +39,16 @@ class Outcome:
         """This value, found again by a `later` run."""
         return replace(later, value=self.value, error=self.error)
 
+    def forget_frames(self) -> None:
+        """Let go of the frames of an error: they lead to those of whoever ran the query, and to all that these hold."""
+        pending, known = [self.error], set[int]()
+        while pending:
+            error: BaseException | None = pending.pop()
+            if error is not None and id(error) not in known:
+                known.add(id(error))
+                error.__traceback__ = None
+                pending += [error.__cause__, error.__context__]  # type: ignore[list-item]
+
     def shows_same_as(self, other: Outcome) -> bool:
         """Whether nobody could tell this outcome from `other`."""
         if self.error is not None or other.error is not None:
@@ -87,7 +97,7 @@ class LiveQuery:
     @property
     def is_behind(self) -> bool:
         """Whether its watchers do not show its latest outcome, or that is not right any more."""
-        return self.is_stale or (self.shown is not None and self.shown is not self.outcome)
+        return self.is_stale or self.outcome is None or (self.shown is not None and self.shown is not self.outcome)
 
     def living_watchers(self) -> Iterator[Watcher]:
         for reference in list(self.watchers.values()):

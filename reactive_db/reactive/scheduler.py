@@ -164,6 +164,8 @@ class Scheduler:
             with self._snapshot(query.reads_columns) as ts:
                 outcome = query.run(ts, None)
                 self.cache.settle(query, outcome)
+                if outcome.error is not None:
+                    query.outcome = None  # not kept: it is raised with its frames, and is never given out again
         except SnapshotPassed:
             query.reads_columns = True
             return self._run_now(query)
@@ -200,6 +202,7 @@ class Scheduler:
         """Run all of `batch`, then show all that changed: watchers never see one half of a commit."""
         outcomes = [query.run(ts, None if query.shown is None else query.shown.page_end) for query in batch]
         for query, outcome in zip(batch, outcomes, strict=True):
+            outcome.forget_frames()
             before = query.shown
             is_silent = before is not None and outcome.shows_same_as(before)
             query.shown = before.at(outcome) if before is not None and is_silent else outcome

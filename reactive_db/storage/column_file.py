@@ -25,6 +25,7 @@ from reactive_db.errors import (
     StoreLockedError,
 )
 from reactive_db.storage.column_types import quoted
+from reactive_db.storage.directory import sync_directory
 
 # Measured: small statements are fastest on few threads; below 256 MB a batch of updates checkpoints at every
 # commit. The storage version is the oldest DuckDB that can read the file.
@@ -60,6 +61,8 @@ class ColumnFile:
         # Each reader, and whether `interrupt` may stop it.
         self._readers: dict[duckdb.DuckDBPyConnection, bool] = {}
         self._is_closed = self._is_reopening = False
+        self._log = 0
+        """The inode of the write-ahead log whose name is durable."""
         self._open()
 
     @property
@@ -89,6 +92,7 @@ class ColumnFile:
                 self._writer.execute("ROLLBACK")
             raise
         self._writer.execute("COMMIT")
+        self._keep_log()
 
     @contextlib.contextmanager
     def reading(self, *, is_interruptible: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -123,7 +127,7 @@ class ColumnFile:
 
     def checkpoint_if_due(self) -> None:
         """Fold a grown write-ahead log into the file, at a moment when nothing is being written."""
-        if self._path is None or _size(self._path.with_name(f"{self._path.name}.wal")) < _WAL_BYTES_MAX:
+        if self._path is None or _size(_log(self._path)) < _WAL_BYTES_MAX:
             return
         # A reader's snapshot can be in the way; then a later commit tries again.
         with contextlib.suppress(duckdb.TransactionException):
@@ -169,6 +173,8 @@ class ColumnFile:
             self._disconnect()
 
     def _open(self) -> None:
+        if self._path is not None and not self.is_read_only and not self._path.exists():
+            _create(self._path)
         base = _connect(self._path, self.is_read_only)
         base.execute("SET TimeZone = 'UTC'")
         base.execute("SET enable_progress_bar = false")
@@ -195,6 +201,12 @@ class ColumnFile:
     def _writer(self) -> duckdb.DuckDBPyConnection:
         self._check_connected()
         return self._connections[1]
+
+    def _keep_log(self) -> None:
+        """Make the log's name durable when it is new: DuckDB, which syncs what is in it, does not."""
+        if self._path is not None and (log := _inode(_log(self._path))) != self._log:
+            sync_directory(self._path.parent)
+            self._log = log
 
     def _check_connected(self) -> None:
         if not self._connections:
@@ -231,6 +243,18 @@ def opening_error(error: Exception, path: Path | None) -> StoreError:
     return StoreCorruptError(f"the columns {path} cannot be read: {error}. Restore a backup.")
 
 
+def _create(path: Path) -> None:
+    """Make an empty database, under another name first: DuckDB cannot open one that it died in the middle of making."""
+    if _log(path).exists():
+        raise StoreCorruptError(f"the columns {path} are missing, only their log is left. Restore a backup.")
+    new = path.with_name(f"{path.name}.new")
+    for leftover in (new, _log(new)):
+        leftover.unlink(missing_ok=True)
+    _connect(new, read_only=False).close()
+    new.replace(path)
+    sync_directory(path.parent)
+
+
 def _connect(path: Path | None, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         return duckdb.connect(":memory:" if path is None else str(path), read_only=read_only, config=_CONFIG)
@@ -242,8 +266,19 @@ def _is_full(error: Exception) -> bool:
     return "No space left on device" in str(error)
 
 
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
+
+
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
     except FileNotFoundError:
         return 0

@@ -94,7 +94,7 @@ class StoreDirectory:
             raise
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise StoreFullError(f"no room on the disk for the store {path}. Make room and connect again.") from error
+                raise StoreFullError(f"no room on the disk for {path}. Make room and connect again.") from error
             raise StoreError(f"cannot open the store {path}: {error}.") from error
         return directory
 
@@ -177,8 +177,13 @@ def _write_durably(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names of the files in the directory `path` durable, where that is not done by itself."""
     if os.name == "posix":
-        directory = os.open(path.parent, os.O_RDONLY)
+        directory = os.open(path, os.O_RDONLY)
         try:
             os.fsync(directory)
         finally:

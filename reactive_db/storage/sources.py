@@ -48,8 +48,16 @@ def open_source(source: Any) -> Source:
     """What `db.load` accepts, opened.
 
     Raises:
-        DocumentError: it is nothing that rows can be read from.
+        DocumentError: it is nothing that rows can be read from, or damaged.
     """
+    try:
+        return _opened(source)
+    except (pa.ArrowException, UnicodeError, zipfile.BadZipFile) as error:
+        what = str(source) if isinstance(source, str | PathLike) else f"that `{type(source).__name__}`"
+        raise DocumentError(f"cannot read rows from {what}: {str(error).strip().rstrip('.')}.", table="") from error
+
+
+def _opened(source: Any) -> Source:
     if isinstance(source, str | PathLike):
         return _of_arrow(_read_file(Path(fspath(source))))
     if isinstance(source, pa.RecordBatch):

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from sortedcontainers import SortedList
 
+from reactive_db.interrupts import Shielded
 from reactive_db.model.documents import Document
 from reactive_db.model.keys import KeyRange, key_id
 from reactive_db.model.schema import TableSchema
@@ -162,7 +163,9 @@ class Table:
         with self._lock:
             for write in writes:
                 before = self._versions.get(write.id)
-                self._versions[write.id] = Version(ts, write.new if keeps_objects and write.new is not None else write.data, before)
+                self._versions[write.id] = Version(
+                    ts, write.new if keeps_objects and write.new is not None else write.data, before
+                )
                 if before is not None:
                     self._garbage.append((ts, None, write.id))
                 for index in self._indexes.values():
@@ -235,7 +238,7 @@ class Table:
         index = self._indexes.get(name)
         if index is not None:
             return index
-        with self._lock:
+        with Shielded(), self._lock:
             if name not in self._indexes:
                 self._indexes[name] = self._build(OrderedIndex(self.schema.index(name).key))
             return self._indexes[name]

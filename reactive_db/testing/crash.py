@@ -42,6 +42,7 @@ from reactive_db.errors import StoreClosedError, StoreError
 from reactive_db.runtime import SystemRuntime
 from reactive_db.storage import column_file
 from reactive_db.storage.columns import Columns
+from reactive_db.storage.directory import is_store
 from reactive_db.storage.journal import SqliteJournal
 from reactive_db.testing import crash_workload as workload
 from reactive_db.testing.crash_workload import WRITERS, Progress
@@ -176,7 +177,7 @@ class Campaign:
     def _draw(self, is_new: bool) -> list[Plan]:
         """The plans of the workers of one cycle."""
         random = self._random
-        kinds = [kind for kind, (weight, _, _) in _KINDS.items() for _ in range(weight)]
+        kinds: list[Kind] = [kind for kind, (weight, _, _) in _KINDS.items() for _ in range(weight)]
         kind: Kind = "birth" if is_new else random.choice(kinds)
         if kind != "recovery":
             return [self._plan(kind)]
@@ -398,7 +399,7 @@ def judged(path: Path, least: Progress, most: Progress) -> Verdict:
 
     It must hold what was acknowledged, `least`, and nothing that was not asked for, `most`.
     """
-    faults = [f"dead, {fault}" for fault in verify(path).faults] if path.exists() else []
+    faults = [f"dead, {fault}" for fault in verify(path).faults] if is_store(path) else []
     try:
         db = workload.open_store(path)
     except StoreError as error:

@@ -104,7 +104,7 @@ def test_functions_over_an_engine_that_validates_nothing_are_caught(name: str, e
     assert {anomaly.kind for anomaly in check(history).anomalies} & kinds
 
 
-# --- phantoms, one per way to read a range: each leaves its own read set ------------------------------------------------
+# --- phantoms, one per way to read a range: each leaves its own read set ---------------------------------------------
 
 
 READS = {

@@ -271,7 +271,7 @@ def test_a_listener_that_raises_strands_nobody(store: Store) -> None:
     assert {type(error) for error in results} <= {RuntimeError, StoreClosedError}
 
 
-# --- Ctrl-C ------------------------------------------------------------------------------------------------------------
+# --- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_interrupted_follower_strands_nobody(store: Store, journal: GatedJournal) -> None:
@@ -354,7 +354,7 @@ def test_an_interrupt_at_any_bytecode_leaves_the_store_working(offset: int) -> N
     store.close()
 
 
-# --- a hot document ----------------------------------------------------------------------------------------------------
+# --- a hot document --------------------------------------------------------------------------------------------------
 
 
 def test_a_document_that_everybody_writes_loses_no_update() -> None:

@@ -21,7 +21,7 @@ import reactive_db as rdb
 from reactive_db.engine.check import verify
 from reactive_db.testing import crash_workload as workload
 from reactive_db.testing.crash_workload import Progress
-from tests.engine.conftest import STEPS, run_steps
+from tests.engine.conftest import STEPS, RunProgram, run_steps
 
 ROOT = Path(__file__).parent.parent.parent
 IS_LONG = os.environ.get("REACTIVE_DB_CAMPAIGN") == "long"
@@ -65,6 +65,59 @@ def test_the_campaign_notices_a_broken_store(sabotage: str, symptom: str, tmp_pa
     done = run_campaign(script, sabotage, str(FAULTS_CYCLES_MAX), str(seed), str(tmp_path))
     assert done.returncode == 1, done.stdout + done.stderr
     assert symptom in done.stderr
+
+
+def test_what_is_left_of_columns_that_were_never_finished_is_made_anew(path: Path) -> None:
+    rdb.connect(path).close()
+    (path / "columns.duckdb").unlink()
+    for half in ("columns.duckdb.new", "columns.duckdb.new.wal"):
+        (path / half).write_bytes(b"half of a database")
+    assert verify(path).faults == []
+    with workload.open_store(path) as db:
+        db.run(workload.begin)
+    assert not list(path.glob("*.new*"))
+    assert verify(path).faults == []
+
+
+SCHEMA_CHANGE = """
+from reactive_db.storage.journal import SqliteJournal
+
+class Sheet(rdb.Document, table="sheets"):
+    number: int
+
+@rdb.mutation
+def fill(ctx: rdb.MutationCtx) -> None:
+    for number in range(3):
+        ctx.db.insert(Sheet(number=number))
+
+rdb.connect(path).run(fill)
+
+class Sheet(rdb.Document, table="sheets"):
+    number: int
+    grade: int = 5
+
+@rdb.query
+def sheets(ctx: rdb.QueryCtx) -> list[Sheet]:
+    return ctx.db.query(Sheet).collect()
+
+append = SqliteJournal.append
+def die(self, commits):
+    if DIES_AFTER:
+        append(self, commits)
+    os.kill(os.getpid(), signal.SIGKILL)
+SqliteJournal.append = die
+rdb.connect(path).run(sheets)
+"""
+
+
+@pytest.mark.parametrize("dies_after", [False, True])
+def test_a_schema_change_is_there_whole_or_not_at_all(path: Path, run_program: RunProgram, dies_after: bool) -> None:
+    assert run_program(SCHEMA_CHANGE.replace("DIES_AFTER", str(dies_after))).returncode == -9
+    assert verify(path).faults == []
+    with rdb.connect(path) as db:
+        assert db.sql("SELECT * EXCLUDE (_id, _creation_time) FROM sheets ORDER BY number").fetchall() == [
+            (number, 5) if dies_after else (number,) for number in range(3)
+        ]
 
 
 # --- a torn journal --------------------------------------------------------------------------------------------------
@@ -150,14 +203,21 @@ def test_garbage_is_named_and_what_is_whole_stays_so(closed_store: Path, file: s
     assert progress_if_whole(closed_store, STEPS).numbers == (STEPS,) * workload.WRITERS
 
 
-@pytest.mark.parametrize("lost", ["columns.duckdb", "columns.duckdb.wal"])
-def test_columns_that_the_journal_does_not_reach_back_to_are_refused(copy: Path, lost: str) -> None:
-    (copy / lost).unlink()
-    before = verify(copy)
+@pytest.mark.parametrize("lost", [["columns.duckdb", "columns.duckdb.wal"], ["columns.duckdb.wal"], ["columns.duckdb"]])
+def test_columns_that_the_journal_does_not_reach_back_to_are_refused(copy: Path, lost: list[str]) -> None:
+    kept = {name: (copy / name).read_bytes() for name in lost}
+    for name in lost:
+        (copy / name).unlink()
+    assert [fault for fault in verify(copy).faults if "what is between them is lost" in fault]
     for _ in range(2):
-        with pytest.raises(rdb.errors.StoreCorruptError, match=r"commits are missing.*Restore a backup"):
+        with pytest.raises(rdb.errors.StoreCorruptError, match=r"(commits|columns .*) are missing.*Restore a backup"):
             rdb.connect(copy)
-    assert [fault for fault in before.faults if "what is between them is lost" in fault]
+    for file in copy.glob("columns.*"):
+        file.unlink()
+    for name, content in kept.items():
+        (copy / name).write_bytes(content)
+    if "columns.duckdb" in lost and "columns.duckdb.wal" in lost:
+        assert progress_if_whole(copy, STEPS).numbers == (STEPS,) * workload.WRITERS
 
 
 def test_columns_are_made_anew_where_the_journal_has_everything(tmp_path: Path) -> None:

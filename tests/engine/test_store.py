@@ -26,7 +26,7 @@ from reactive_db.errors import (
 from reactive_db.storage.columns import Columns
 from reactive_db.testing import crash_workload as workload
 from reactive_db.testing.crash_workload import Progress
-from tests.engine.conftest import RunProgram, StartProgram
+from tests.engine.conftest import RunProgram, StartProgram, run_steps
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -125,8 +125,8 @@ db.run(workload.begin)
 memory = rdb.connect()
 memory.run(workload.begin)
 handle = db.live(workload.everything, "crash_tallies")
-db.sql("SELECT 1")
 db.run(workload.step, 0, 1)
+db.sql("SELECT 1")  # so that the parent has nothing left to write while its child lives
 
 def refused(error, use, *args):
     try:
@@ -296,18 +296,17 @@ def test_writers_are_refused_before_what_the_columns_cannot_take_fills_the_memor
 
     monkeypatch.setattr(Columns, "apply", fail)
     monkeypatch.setattr(limits, "UNFLUSHED_WRITES_MAX", 30)
-    number = 0
     with pytest.raises(StoreClosedError, match=r"closed \(no room for the columns"):
-        while True:
-            number = db.run(workload.step, 0, number + 1)
-    assert 1 < number < 30
+        run_steps(db, 1, 30)
+    numbers = tuple(tally.number for tally in db.run(workload.everything, "crash_tallies"))
+    assert 1 < sum(numbers) < 30
     with pytest.raises(StoreFullError):
         db.sql("SELECT 1")
     monkeypatch.undo()
     again = workload.open_store(path)
     assert again is not db
     again.close()
-    assert_holds(path, Progress((number, 0), frozenset(), True))
+    assert_holds(path, Progress(numbers, frozenset(), True))
 
 
 # --- the end of a process --------------------------------------------------------------------------------------------

@@ -23,6 +23,23 @@ class Author(rdb.Document, table="contexts_authors"):
     name: str
 
 
+class Child(rdb.Document, table="contexts_children"):
+    """Its references name what is declared further down, by class and by table."""
+
+    by_class: rdb.Id["Parent"] | None = None  # noqa: UP037  # a name, not a forward reference
+    by_table: rdb.Id["contexts_parents"] | None = None  # type: ignore[name-defined]  # noqa: F821, UP037
+    home: Home | None = None
+
+
+class Parent(rdb.Document, table="contexts_parents"):
+    name: str
+
+
+class Home(rdb.Object):
+    street: str
+    owner: rdb.Id[Parent] | None = None
+
+
 class Draft(rdb.Document):
     text: str
 
@@ -117,6 +134,15 @@ def test_delete_and_get(db: rdb.Database, note: rdb.Id[Note]) -> None:
     assert read(db, lambda ctx: ctx.db.get(note)) is None
 
 
+def test_what_is_declared_later_can_be_referred_to(db: rdb.Database, author: rdb.Id[Author]) -> None:
+    parent = write(db, lambda ctx: ctx.db.insert(Parent("ada")))
+    child = write(db, lambda ctx: ctx.db.insert(Child(parent, parent, Home("Main St", parent))))
+    assert read(db, lambda ctx: ctx.db.get(ctx.db.get(child).home.owner)).name == "ada"  # type: ignore[union-attr]
+    for wrong in (Child(author), Child(None, author), Child(home=Home("Main St", author))):  # type: ignore[arg-type]
+        with pytest.raises(DocumentError, match="is no id of table 'contexts_parents': it belongs to another table"):
+            write(db, lambda ctx, wrong=wrong: ctx.db.insert(wrong))  # type: ignore[misc]
+
+
 # --- writes that are refused leave nothing behind --------------------------------------------------------------------
 
 Refused = tuple[Callable[[rdb.MutationCtx, Any, Any], Any], type[Exception], str]
@@ -144,13 +170,33 @@ REFUSED: dict[str, Refused] = {
         DocumentError,
         r"expected `str`, got `int` at `\$\.topic` \(table 'contexts_notes'\)",
     ),
-    "patch with a wrong value": (lambda ctx, note, author: ctx.db.patch(note, stars="3"), DocumentError, r"at `\$\.stars`"),
-    "patch an unknown field": (lambda ctx, note, author: ctx.db.patch(note, strs=3), DocumentError, "unknown field `strs`"),
-    "patch the id": (lambda ctx, note, author: ctx.db.patch(note, {"_id": author}), DocumentError, "given by the store"),
-    "patch with no dict": (lambda ctx, note, author: ctx.db.patch(note, "text"), DocumentError, "takes a dict of changed"),
+    "patch with a wrong value": (
+        lambda ctx, note, author: ctx.db.patch(note, stars="3"),
+        DocumentError,
+        r"at `\$\.stars`",
+    ),
+    "patch an unknown field": (
+        lambda ctx, note, author: ctx.db.patch(note, strs=3),
+        DocumentError,
+        "unknown field `strs`",
+    ),
+    "patch the id": (
+        lambda ctx, note, author: ctx.db.patch(note, {"_id": author}),
+        DocumentError,
+        "given by the store",
+    ),
+    "patch with no dict": (
+        lambda ctx, note, author: ctx.db.patch(note, "text"),
+        DocumentError,
+        "takes a dict of changed",
+    ),
     "patch no id": (lambda ctx, note, author: ctx.db.patch("abc", stars=3), IdError, "'abc' is no id"),
     "patch None": (lambda ctx, note, author: ctx.db.patch(None, stars=3), IdError, "got `NoneType`"),
-    "replace by a dict": (lambda ctx, note, author: ctx.db.replace(note, {}), DocumentError, "replace takes a document"),
+    "replace by a dict": (
+        lambda ctx, note, author: ctx.db.replace(note, {}),
+        DocumentError,
+        "replace takes a document",
+    ),
     "replace by another table's": (
         lambda ctx, note, author: ctx.db.replace(author, Note("a")),
         IdError,
@@ -183,7 +229,11 @@ REFUSED: dict[str, Refused] = {
         IdError,
         "its checksum does not match; a character may have changed",
     ),
-    "query by name": (lambda ctx, note, author: ctx.db.query("notes"), SchemaError, "expected a document class, got 'notes'"),
+    "query by name": (
+        lambda ctx, note, author: ctx.db.query("notes"),
+        SchemaError,
+        "expected a document class, got 'notes'",
+    ),
     "query a class of no table": (lambda ctx, note, author: ctx.db.query(Draft), SchemaError, "'Draft' has no table"),
 }
 
@@ -246,7 +296,9 @@ def test_a_query_that_a_mutation_calls_cannot_write_either(verb: str, db: rdb.Da
 
 def test_a_query_that_a_mutation_calls_reads_its_writes(db: rdb.Database) -> None:
     count = rdb.query(lambda ctx: ctx.db.query(Note).count())
-    assert write(db, lambda ctx: [ctx.db.insert(Note("a")), count(ctx), ctx.db.insert(Note("b")), count(ctx)][1::2]) == [1, 2]
+    assert write(
+        db, lambda ctx: [ctx.db.insert(Note("a")), count(ctx), ctx.db.insert(Note("b")), count(ctx)][1::2]
+    ) == [1, 2]
 
 
 def test_a_misspelt_read_is_an_ordinary_mistake(db: rdb.Database) -> None:

@@ -63,7 +63,7 @@ def test_an_internal_function_runs_where_the_store_is(db: rdb.Database) -> None:
 @pytest.mark.parametrize("decorator", [rdb.query, rdb.mutation, rdb.action])
 @pytest.mark.parametrize("thing", [3, "total", Tally, object()])
 def test_only_functions_can_be_decorated(decorator: Any, thing: Any) -> None:
-    with pytest.raises(FunctionError, match="makes a .* of a function, not of"):
+    with pytest.raises(FunctionError, match=r"makes a .* of a function, not of"):
         decorator(thing)
 
 

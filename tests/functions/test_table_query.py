@@ -63,7 +63,9 @@ def test_an_index_gives_its_order(items: rdb.Database) -> None:
 
 
 def test_conditions_may_be_a_mapping(items: rdb.Database) -> None:
-    assert ranks(read(items, lambda ctx: ctx.db.query(Item).with_index("by_group", {"group": "b"}, rank=3).collect())) == [3]
+    assert ranks(
+        read(items, lambda ctx: ctx.db.query(Item).with_index("by_group", {"group": "b"}, rank=3).collect())
+    ) == [3]
 
 
 def test_take_first_unique_count(items: rdb.Database) -> None:
@@ -100,7 +102,9 @@ def test_a_refinement_leaves_the_query_it_refines_alone(items: rdb.Database) -> 
 
 
 def test_two_documents_are_not_unique(items: rdb.Database) -> None:
-    with pytest.raises(NotUniqueError, match=r"more than one document of table 'table_query_items' matches: .*`\.first\(\)`"):
+    with pytest.raises(
+        NotUniqueError, match=r"more than one document of table 'table_query_items' matches: .*`\.first\(\)`"
+    ):
         read(items, lambda ctx: ctx.db.query(Item).with_index("by_group", group="a").unique())
 
 
@@ -151,7 +155,9 @@ def test_documents_read_have_a_limit(open_db: Open) -> None:
         lambda ctx: ctx.db.query(Item).filter(lambda item: False).first(),
         lambda ctx: [ctx.db.query(Item).first() for _ in range(11)],
     ):
-        with pytest.raises(LimitError, match=r"read more than 10 documents \(documents_read_max\)\. Read a narrower") as error:
+        with pytest.raises(
+            LimitError, match=r"read more than 10 documents \(documents_read_max\)\. Read a narrower"
+        ) as error:
             read(db, reads)
         assert error.value.limit == "documents_read_max"
 

@@ -122,7 +122,10 @@ def test_an_object_deep_inside_a_document_has_its_path() -> None:
 def test_a_cyclic_value_is_refused() -> None:
     value: list[Any] = []
     value.append({"again": value})
-    assert plain_fault({"a": 1, "b": value}) == ("it contains itself, or is nested deeper than any document may be", "$.b")
+    assert plain_fault({"a": 1, "b": value}) == (
+        "it contains itself, or is nested deeper than any document may be",
+        "$.b",
+    )
 
 
 # --- from plain values: strict, with the path at every depth --------------------------------------------------------
@@ -221,7 +224,7 @@ class Holder(rdb.Object):
 
     by_class: Id[Codec] | None = None
     by_name: Id["Codec"] | None = None  # noqa: UP037  # a name, not a forward reference
-    by_table: Id["codec_here"] | None = None  # type: ignore[type-arg,name-defined]  # noqa: F821
+    by_table: Id["codec_here"] | None = None  # type: ignore[name-defined]  # noqa: F821, UP037
     many: list[Id[Codec]] = []
     any: Id[Any] | None = None
 
@@ -251,7 +254,7 @@ def test_ids_that_are_keys_are_checked_in_stored_bytes() -> None:
     """`convert` leaves keys that are strings alone, so a schema asks once more."""
     good, bad = ({id: 1} for id in (HERE, THERE))
     CONVERTER.check_stored(encoder.encode(good), dict[Id[Codec], int])
-    with pytest.raises(Fault, match="a key: .* is no id of table"):
+    with pytest.raises(Fault, match=r"a key: .* is no id of table"):
         CONVERTER.check_stored(encoder.encode(bad), dict[Id[Codec], int])
 
 
@@ -280,7 +283,9 @@ def test_a_union_takes_what_any_member_takes(members: tuple[Any, ...], value: An
 
 def test_a_union_says_what_each_member_misses() -> None:
     what, path = fault({"a": [3, "b"]}, dict[str, one_of((list[int], list[str]))])  # type: ignore[misc]
-    assert what == "no member of the union fits: expected `int`, got `str` at `$[1]`; expected `str`, got `int` at `$[0]`"
+    assert (
+        what == "no member of the union fits: expected `int`, got `str` at `$[1]`; expected `str`, got `int` at `$[0]`"
+    )
     assert path == "$.a"
 
 

@@ -160,7 +160,7 @@ def test_the_keys_of_a_record_are_strings(annotation: Any) -> None:
 
 @pytest.mark.parametrize("annotation", [str | bytes, rdb.Id["a"] | str, Point | Empty, list[int] | list[str]])
 def test_a_union_that_a_class_cannot_have_names_the_way_out(annotation: Any) -> None:
-    with pytest.raises(SchemaError, match="table 'layout_trial': .*is not supported.*rdb.v.union"):
+    with pytest.raises(SchemaError, match=r"table 'layout_trial': .*is not supported.*rdb\.v\.union"):
         layout_of(declare(annotation), 1, "layout_trial")
 
 
@@ -170,7 +170,7 @@ def test_an_enum_has_values_of_one_kind() -> None:
 
 
 def test_a_name_that_was_never_declared_is_named() -> None:
-    with pytest.raises(SchemaError, match="name 'Nowhere' is not defined.* before the table is first used"):
+    with pytest.raises(SchemaError, match=r"name 'Nowhere' is not defined.* before the table is first used"):
         layout_of(declare("Nowhere | None"), 1, "layout_trial")
 
 

@@ -1,4 +1,4 @@
-"""Table schemas: validation on the way in, bytes on the way out, keys of indexes, and what counts as the same schema."""
+"""Table schemas: validation on the way in, bytes on the way out, keys of indexes, and when two are the same."""
 
 from __future__ import annotations
 
@@ -152,9 +152,9 @@ def test_nothing_of_a_document_is_shared_with_what_it_was_made_of() -> None:
 
 
 def test_the_plain_fields_of_a_document_are_without_the_system_fields() -> None:
-    assert THINGS.plain(build(name="a", at=Point(1.0))) == {
-        "name": "a", "rank": 0.0, "count": 0, "at": {"x": 1.0, "y": 0.0}, "points": [], "notes": {}, "due": None, "ref": None
-    }  # fmt: skip
+    made = THINGS.plain(build(name="a", at=Point(1.0)))
+    assert (made["name"], made["at"], made["ref"]) == ("a", {"x": 1.0, "y": 0.0}, None)
+    assert set(made) == {"name", "rank", "count", "at", "points", "notes", "due", "ref"}
 
 
 # --- many at once ----------------------------------------------------------------------------------------------------
@@ -273,7 +273,9 @@ def test_an_unknown_index_is_refused(name: str, says: str) -> None:
 def test_an_index_on_a_path_that_cannot_be_is_refused(path: str) -> None:
     namespace = {"__annotations__": dict(Thing.__annotations__), "__module__": __name__}
     made: Any = type(rdb.Document)("Trial", (rdb.Document,), namespace, table="schema_trial", indexes={"by_it": [path]})
-    with pytest.raises(SchemaError, match=f"index 'by_it' of table 'schema_trial' names '{path}', but there is no field"):
+    with pytest.raises(
+        SchemaError, match=f"index 'by_it' of table 'schema_trial' names '{path}', but there is no field"
+    ):
         TableSchema(made, NUMBER, CONVERTER)
 
 

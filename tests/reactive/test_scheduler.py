@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -615,11 +616,36 @@ def test_a_handle_that_nobody_holds_leaves_no_subscription(db: Database) -> None
 
 def test_a_handle_in_a_cycle_too(db: Database) -> None:
     handle = db.live(count, "a")
-    handle.observe(lambda change: handle.value, "value")  # refers to itself
+    handle.observe(lambda change, own=handle: own.value, "value")  # refers to itself
     del handle
     gc.collect()
     db.run(add, "a")
     assert len(db._scheduler.cache.watched) == 0
+
+
+def test_a_handle_is_not_kept_alive_by_the_error_of_another(db: Database) -> None:
+    """An error has the frames of whoever met it, and these have whatever was in their variables."""
+    failing, handle = db.live(must_be_even, "a"), db.live(count, "a")
+    db.run(add, "a")
+    with pytest.raises(ApplicationError):
+        db.run(must_be_even, "a")
+    gone = weakref.ref(handle)
+    gc.disable()
+    try:
+        del handle
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert isinstance(failing.error, ApplicationError)
+    assert failing.error.__traceback__ is None
+
+
+def test_the_error_of_a_query_shows_where_it_was_raised(db: Database) -> None:
+    db.run(add, "a")
+    for _ in range(2):
+        with pytest.raises(ApplicationError) as raised:
+            db.run(must_be_even, "a")
+        assert [entry.name for entry in raised.traceback].count("must_be_even") == 1
 
 
 def test_a_closed_handle_too(db: Database) -> None:

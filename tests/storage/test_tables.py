@@ -95,7 +95,9 @@ class Against(RuleBasedStateMachine):
         changes=st.lists(st.tuples(st.integers(0, 20), st.none() | values), max_size=4),
         is_bulk=st.booleans(),
     )
-    def commit(self, rows: list[dict[str, Any]], changes: list[tuple[int, dict[str, Any] | None]], is_bulk: bool) -> None:
+    def commit(
+        self, rows: list[dict[str, Any]], changes: list[tuple[int, dict[str, Any] | None]], is_bulk: bool
+    ) -> None:
         after = dict(self.states[-1])
         writes: dict[str, Write] = {}
         for row in rows:
@@ -194,7 +196,7 @@ TestPlainTable = Against.TestCase
 TestListedTable = AgainstListed.TestCase
 
 
-# --- tables that are wrong, each in one way ------------------------------------------------------------------------------
+# --- tables that are wrong, each in one way --------------------------------------------------------------------------
 
 
 class ForgetsTooMuch(Table):
@@ -229,19 +231,21 @@ class LeavesOldKeys(Table):
         super()._move(index, ts, Write(write.id, None, write.new, write.data) if write.new is not None else write)
 
 
-@pytest.mark.parametrize("broken", [ForgetsTooMuch, ForgetsNothing, CountsHiddenKeys, BuildsFromTheNewest, LeavesOldKeys])
+@pytest.mark.parametrize(
+    "broken", [ForgetsTooMuch, ForgetsNothing, CountsHiddenKeys, BuildsFromTheNewest, LeavesOldKeys]
+)
 def test_a_broken_table_is_caught(broken: type[Table]) -> None:
     class Broken(Against):
         table_class = broken
 
     # Any failure will do, so none is made smaller.
     quick = settings(max_examples=400, stateful_step_count=30, database=None, phases=[Phase.generate])
-    with pytest.raises(Exception) as caught:  # noqa: PT011  # an assertion, of the machine or of the table
+    with pytest.raises(Exception) as caught:  # an assertion, of the machine or of the table
         run_state_machine_as_test(Broken, settings=quick)
     assert isinstance(caught.value, AssertionError | KeyError)
 
 
-# --- the rest ------------------------------------------------------------------------------------------------------------
+# --- the rest --------------------------------------------------------------------------------------------------------
 
 
 def test_a_reader_cannot_change_what_others_read() -> None:

@@ -24,6 +24,7 @@ from reactive_db.errors import NotAStoreError, ReactiveDBError, SqlError, StoreE
 from reactive_db.functions.definitions import Action, Function, Mutation, Query, check_kind, on_redefined
 from reactive_db.functions.runner import Runner
 from reactive_db.handles import QueryHandle, reading
+from reactive_db.interrupts import Uninterrupted
 from reactive_db.limits import Limits
 from reactive_db.model.codec import encoder
 from reactive_db.model.documents import Document, on_declared, table_of
@@ -63,7 +64,8 @@ def connect(
     """
     path = None if target is None else store_path(target)
     key = _MEMORY if path is None else str(path)
-    with _open_lock:
+    # Uninterrupted: a store that is half open or half closed would keep its lock to the end of the process.
+    with _open_lock, Uninterrupted():
         found = _open.get(key)
         if found is not None and (found.is_closed or found._store.has_failed):
             # Another thread may be closing it; of a failed one, everything that matters is in its journal.
@@ -212,7 +214,7 @@ class Database:
 
     def close(self) -> None:
         """Let go of the store; handles keep what they show. Safe to call again, and from several threads."""
-        with self._closing:
+        with self._closing, Uninterrupted():
             if not self.is_closed:
                 self._forsake()
                 self._store.close()
@@ -266,9 +268,7 @@ class Database:
 
     def _follow_declaration(self, document: type[Document]) -> None:
         """A re-run cell declared a class again: its documents are made of the new one from now on."""
-        number = self._store.catalog.outdate(table_of(document))
-        if number is not None:
-            self._scheduler.redeclare(number)
+        self._scheduler.redeclare(self._store.catalog.outdate(table_of(document)))
 
     def _follow_redefinition(self, function: Function[..., Any]) -> None:
         """A re-run cell declared a function again: its open handles move to the new one."""

@@ -20,11 +20,13 @@ class ReadSet:
     Reads of one document are kept apart from ranges: most mutations make only these, and a set answers in one step.
     """
 
-    __slots__ = ("documents", "ranges")
+    __slots__ = ("documents", "ranges", "tables")
 
     def __init__(self) -> None:
         self.documents: set[tuple[int, str]] = set()
         self.ranges: dict[Space, list[KeyRange]] = {}
+        self.tables: set[int] = set()
+        """Of a query, every table that it named: it depends on their definitions even where it read nothing."""
 
     def __len__(self) -> int:
         return len(self.documents) + sum(map(len, self.ranges.values()))
@@ -36,7 +38,8 @@ class ReadSet:
         self.ranges.setdefault(space, []).append(key_range)
 
     def is_same_as(self, other: ReadSet) -> bool:
-        return self.documents == other.documents and self.ranges == other.ranges
+        mine, others = (self.documents, self.ranges, self.tables), (other.documents, other.ranges, other.tables)
+        return mine == others
 
     def check_size(self, maximum: int) -> None:
         """Raises LimitError past `maximum` ranges."""

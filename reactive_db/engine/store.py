@@ -202,6 +202,8 @@ class Store:
     def _seen(self, transaction: Transaction, table: Table) -> Table:
         if table.since > transaction.begin_ts:
             raise SnapshotPassed(transaction.source)
+        if transaction.is_read_only:
+            transaction.add_definition_read(table.schema.number)
         return table
 
     def _close_all(self, closers: Sequence[Callable[[], None]]) -> None:

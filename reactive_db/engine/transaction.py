@@ -155,6 +155,10 @@ class Transaction:
         """Raises LimitError if too many key ranges were read."""
         self.read_set.check_size(self._limits.key_ranges_max)
 
+    def add_definition_read(self, number: int) -> None:
+        """Take note that a query depends on the definition of a table."""
+        self._reads.tables.add(number)
+
     def add_table_read(self, number: int) -> None:
         """Take note that a table was read as a whole, by SQL."""
         self._reads.add_range((number, BY_ID), EVERYTHING)

@@ -104,7 +104,7 @@ class WriteLog:
 def overlap(commit: LoggedCommit, reads: ReadSet) -> Space | None:
     """The space in which `commit` wrote something that `reads` read."""
     if commit.is_bulk:
-        tables = {table for table, _ in reads.documents} | {table for table, _ in reads.ranges}
+        tables = reads.tables | {table for table, _ in reads.documents} | {table for table, _ in reads.ranges}
         touched = tables & commit.writes.keys()
         return (touched.pop(), BY_ID) if touched else None
     for table, (_, writes) in commit.writes.items():

@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -18,6 +19,7 @@ from reactive_db.errors import FunctionError, FunctionTimeoutError
 from reactive_db.functions.contexts import ActionCtx, DatabaseReader, DatabaseWriter, MutationCtx, QueryCtx
 from reactive_db.functions.definitions import Action, Function, Mutation, Query, check_kind, current
 from reactive_db.functions.time_limit import TimeLimit
+from reactive_db.interrupts import Uninterrupted
 from reactive_db.reactive.live_query import Compute, Key, Outcome, isolated
 from reactive_db.reactive.scheduler import Scheduler
 
@@ -95,8 +97,8 @@ class Runner:
     def _call(self, function: Function[..., Any], ctx: Any, fields: dict[str, Any]) -> Any:
         """Run the user's code under the time limit and check its result."""
         try:
-            with self._time_limit:
-                value = function.function(ctx, **fields)
+            with Uninterrupted() as interrupts, self._time_limit:
+                value = interrupts.call(partial(function.function, ctx, **fields))
                 if inspect.iscoroutine(value):
                     value.close()
                     raise FunctionError(f"{function.kind} {function.name!r} is `async`. Only actions can be.")

@@ -109,10 +109,11 @@ class QueryCache:
                         self._index.stab(space, key, hit)
             self._mark(hit)
 
-    def invalidate_table(self, number: int) -> None:
-        """The class of a table was declared anew: whatever read the table runs again."""
+    def invalidate_table(self, number: int | None) -> None:
+        """The class of a table was declared anew: whatever read the table, or failed, runs again."""
         with self._lock:
-            self._mark(set(self._readers.get(number, ())))
+            failed = {q for q in self.watched.values() if q.shown is not None and q.shown.error is not None}
+            self._mark(failed.union(self._readers.get(number, ()) if number is not None else ()))
 
     def invalidate_function(self, name: str, run: dict[Key, Compute]) -> None:
         """A function was defined anew: its queries run again, by the functions in `run`."""
@@ -157,6 +158,8 @@ class QueryCache:
             spaces[space] = spaces.get(space, 0) + 1
             self._index.add(space, key_range, query)
             self._readers.setdefault(space[0], {})[query] = None
+        for table in outcome.reads.tables:
+            self._readers.setdefault(table, {})[query] = None
 
     def _forget(self, query: LiveQuery) -> None:
         if query.registered is None:
@@ -168,4 +171,6 @@ class QueryCache:
             if not spaces[space]:
                 del spaces[space]
             self._readers[space[0]].pop(query, None)
+        for table in query.registered.tables:
+            self._readers[table].pop(query, None)
         query.registered = None

@@ -19,12 +19,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from reactive_db import limits
 from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import LimitError
+from reactive_db.interrupts import Uninterrupted
 from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, Watcher, isolated
 from reactive_db.reactive.query_cache import QueryCache
 from reactive_db.storage.flusher import Flusher
@@ -62,11 +64,15 @@ class Scheduler:
 
         What watchers show is not older when this returns. Raises what the query raised.
         """
-        query = self.cache.query(key, run, reads_columns=False)
-        with query.lock:
-            outcome = query.outcome
-            if outcome is None or query.is_stale or outcome.is_volatile or outcome.error is not None:
-                outcome = self._run_now(query)
+        with Uninterrupted() as interrupts:
+            query = self.cache.query(key, run, reads_columns=False)
+            interrupts.acquire(query.lock)
+            try:
+                outcome = query.outcome
+                if outcome is None or query.is_stale or outcome.is_volatile or outcome.error is not None:
+                    outcome = self._run_now(query, interrupts)
+            finally:
+                query.lock.release()
         # Stale already: its own run may have set off a commit, as the first use of a class declared anew does.
         if self.ts < outcome.ts or query.is_stale:
             self.advance()
@@ -80,11 +86,11 @@ class Scheduler:
         `token` names the watcher in `unwatch_later`.
         """
         self._sweep()
-        with self._turn:
+        with self._in_turn() as interrupts:
             query = self.cache.watch(key, run, reads_columns)
             try:
                 if key in self.cache.stale:
-                    self._step()
+                    self._step(interrupts)
             except BaseException:
                 self.cache.unwatch(query)
                 raise
@@ -111,22 +117,22 @@ class Scheduler:
         target = self._snapshots.published
         if self.ts < target or self.cache.stale:
             # Taken even if nothing is stale: another thread may be running what this thread's commit made stale.
-            with self._turn:
+            with self._in_turn() as interrupts:
                 if self.cache.stale:
-                    self._step()
+                    self._step(interrupts)
                 self.ts = max(self.ts, target)
         self.tell()
 
     def redefine(self, name: str, run: Callable[[Key], Compute | None]) -> None:
         """A function was defined anew; its live queries move to the new one."""
-        with self._turn:
+        with self._in_turn():
             keys = [key for key in self.cache.watched if key[0] == name]
             runs = {key: compute for key in keys if (compute := run(key)) is not None}
             self.cache.invalidate_function(name, runs)
         self.advance()
 
-    def redeclare(self, number: int) -> None:
-        """The class of a table was declared anew; what reads the table runs again when something is next done.
+    def redeclare(self, number: int | None) -> None:
+        """The class of a table was declared anew; what reads the table, or failed, runs when something is next done.
 
         Not now: a function that names the class finds the new one only when its declaration is over.
         """
@@ -147,28 +153,41 @@ class Scheduler:
 
     def tell(self) -> None:
         """Call everything that is queued, in order; if somebody is at it already, they will."""
-        while self._news and self._teller.acquire(blocking=False):
-            try:
-                while self._news:
-                    self._round.depth, tell = self._news.popleft()
-                    try:
-                        tell()
-                    except Exception:
-                        _log.exception("an observer raised; what it observes is not affected")
-            finally:
-                self._round.depth = 0
-                self._teller.release()
+        if not self._news:
+            return
+        with Uninterrupted() as interrupts:
+            while self._news and self._teller.acquire(blocking=False):
+                try:
+                    while self._news:
+                        self._round.depth, tell = self._news.popleft()
+                        try:
+                            interrupts.call(tell)
+                        except Exception:
+                            _log.exception("an observer raised; what it observes is not affected")
+                finally:
+                    self._round.depth = 0
+                    self._teller.release()
 
-    def _run_now(self, query: LiveQuery) -> Outcome:
+    @contextmanager
+    def _in_turn(self) -> Iterator[Uninterrupted]:
+        """Hold the turn. Ctrl-C reaches only what is called through the result: nothing is left half moved."""
+        with Uninterrupted() as interrupts:
+            interrupts.acquire(self._turn)
+            try:
+                yield interrupts
+            finally:
+                self._turn.release()
+
+    def _run_now(self, query: LiveQuery, interrupts: Uninterrupted) -> Outcome:
         try:
             with self._snapshot(query.reads_columns) as ts:
-                outcome = query.run(ts, None)
+                outcome = interrupts.call(partial(query.run, ts, None))
                 self.cache.settle(query, outcome)
                 if outcome.error is not None:
                     query.outcome = None  # not kept: it is raised with its frames, and is never given out again
         except SnapshotPassed:
             query.reads_columns = True
-            return self._run_now(query)
+            return self._run_now(query, interrupts)
         return outcome
 
     @contextmanager
@@ -184,23 +203,25 @@ class Scheduler:
             finally:
                 self._snapshots.end(ts)
 
-    def _step(self) -> None:
+    def _step(self, interrupts: Uninterrupted) -> None:
         """Run what is stale at one timestamp and set what its watchers show; the caller has the turn."""
         batch = self.cache.take_stale()
         try:
             with self._snapshot(any(query.reads_columns for query in batch)) as ts:
-                self._run_batch(batch, ts)
+                self._run_batch(batch, ts, interrupts)
         except SnapshotPassed as passed:
             # All of the batch runs once more, with the columns held still in case the function asks SQL.
             next(query for query in batch if query.key[0] == passed.source).reads_columns = True
             self.cache.put_back(batch)
-            self._step()
+            self._step(interrupts)
         finally:
             self.cache.put_back(batch)
 
-    def _run_batch(self, batch: list[LiveQuery], ts: int) -> None:
+    def _run_batch(self, batch: list[LiveQuery], ts: int, interrupts: Uninterrupted) -> None:
         """Run all of `batch`, then show all that changed: watchers never see one half of a commit."""
-        outcomes = [query.run(ts, None if query.shown is None else query.shown.page_end) for query in batch]
+        ends = [None if query.shown is None else query.shown.page_end for query in batch]
+        runs = [partial(query.run, ts, end) for query, end in zip(batch, ends, strict=True)]
+        outcomes = [interrupts.call(run) for run in runs]
         for query, outcome in zip(batch, outcomes, strict=True):
             outcome.forget_frames()
             before = query.shown
@@ -216,7 +237,7 @@ class Scheduler:
         self.ts = max(self.ts, ts)
 
     def _sweep(self) -> None:
-        with self._turn:
+        with self._in_turn():
             while self._gone:
                 query, token = self._gone.popleft()
                 query.watchers.pop(token, None)

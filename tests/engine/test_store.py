@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -420,16 +421,50 @@ WORK = {
 }
 
 
-@pytest.mark.parametrize("work", WORK)
-def test_ctrl_c_at_random_moments_leaves_the_store_usable(path: Path, start_program: StartProgram, work: str) -> None:
-    times, random = 60, Random(work)
-    process = start_program(INTERRUPTED.replace("TIMES", str(times)).replace("WORK", WORK[work]))
+OPENED_AND_CLOSED = """
+number = 0
+for _ in range(TIMES):
+    try:
+        print("ready", flush=True)
+        while True:
+            with workload.open_store(path) as db:
+                db.run(workload.begin)
+                number = db.run(workload.step, 0, number + 1)
+    except KeyboardInterrupt as interrupt:
+        kept = interrupt  # as a notebook does: with every frame that it went through
+        with workload.open_store(path) as db:
+            found = workload.progress_of(workload.state_of_documents(db)).numbers[0]
+        assert found in (number, number + 1), (found, number)
+        number = found
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print(number, 0, flush=True)
+"""
+
+
+def test_ctrl_c_while_opening_or_closing_keeps_no_lock(path: Path, start_program: StartProgram) -> None:
+    times, random = 25, Random(1)
+    process = start_program(OPENED_AND_CLOSED.replace("TIMES", str(times)))
+    interrupt(process, times, random, 0.15)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert_holds(path, Progress(tuple(map(int, stdout.split())), frozenset(), True))
+
+
+def interrupt(process: subprocess.Popen[str], times: int, random: Random, seconds: float) -> None:
+    """Send Ctrl-C once after each "ready", at a random moment."""
     assert process.stdout is not None
     for _ in range(times):
         if process.stdout.readline() != "ready\n":
             break
-        threading.Event().wait(random.uniform(0, 0.02))
+        threading.Event().wait(random.uniform(0, seconds))
         process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_ctrl_c_at_random_moments_leaves_the_store_usable(path: Path, start_program: StartProgram, work: str) -> None:
+    times, random = 60, Random(work)
+    process = start_program(INTERRUPTED.replace("TIMES", str(times)).replace("WORK", WORK[work]))
+    interrupt(process, times, random, 0.02)
     stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
     assert_holds(path, Progress(tuple(map(int, stdout.split())), frozenset(), True))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -106,6 +109,75 @@ def test_two_documents_are_not_unique(items: rdb.Database) -> None:
         NotUniqueError, match=r"more than one document of table 'table_query_items' matches: .*`\.first\(\)`"
     ):
         read(items, lambda ctx: ctx.db.query(Item).with_index("by_group", group="a").unique())
+
+
+# --- every type as an index key --------------------------------------------------------------------------------------
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+NAN, INF = float("nan"), float("inf")
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+KEYS: dict[str, tuple[Any, list[Any]]] = {
+    # the annotation, and values in the order of the index
+    "strings, by code point": (str, ["", "\0", "a", "a\0", "aa", "b", "é", "\uffff", "🦀"]),
+    "ints": (int, [-(2**63), -(2**62), -1, 0, 1, 255, 256, 2**62, 2**63 - 1]),
+    "floats": (float, [-INF, -1e300, -1.0, -5e-324, -0.0, 0.0, 5e-324, 1.0, 1e300, INF, NAN]),
+    "booleans": (bool, [False, True]),
+    "bytes": (bytes, [b"", b"\0", b"\0\0", b"\1", b"\xff"]),
+    "times": (datetime, [NOON - timedelta(days=20_000), NOON, NOON + timedelta(microseconds=1)]),
+    "days": (date, [date.min, date(2024, 4, 30), date(2024, 5, 1), date.max]),
+    "decimals": (Decimal, [Decimal(text) for text in ("-1e28", "-1.5", "-0.000000001", "0", "0.1", "1.50", "1e28")]),
+    "enums, by value": (Colour, [Colour.BLUE, Colour.RED]),
+    "null first": (int | None, [None, -1, 0]),
+    "ints before floats": (int | float, [-5, 5, -5.0, -0.0, 5.0]),
+    "types in Convex's order": (Any, [None, 1, 1.0, False, True, "a", b"a", [1], {"a": 1}, NOON]),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_every_type_is_stored_ordered_and_found_as_an_index_key(name: str, db: rdb.Database) -> None:
+    annotation, values = KEYS[name]
+    namespace = {"__annotations__": {"key": annotation}, "__module__": __name__}
+    made: Any = type(rdb.Document)(
+        "Keyed", (rdb.Document,), namespace, table="table_query_keyed", indexes={"by_key": ["key"]}
+    )
+
+    @rdb.mutation
+    def insert(ctx: rdb.MutationCtx) -> None:
+        for value in reversed(values):
+            ctx.db.insert(made(key=value))
+
+    def found(**conditions: Any) -> list[Any]:
+        reads = rdb.query(lambda ctx: [one.key for one in ctx.db.query(made).with_index("by_key", **conditions)])
+        return db.run(reads)  # type: ignore[no-any-return]
+
+    db.run(insert)
+    assert repr(found()) == repr(values)
+    for at, value in enumerate(values):
+        assert repr(found(key=value)) == repr([value])
+        assert repr(found(key=rdb.gt(value))) == repr(values[at + 1 :])
+        assert repr(found(key=rdb.lt(value))) == repr(values[:at])
+
+
+def test_a_missing_field_is_found_as_missing_and_comes_before_null(db: rdb.Database) -> None:
+    due = rdb.v.optional(rdb.v.nullable(rdb.v.int64()))
+    Task = rdb.table("table_query_tasks", {"by_due": ["due"]}, due=due)
+    values = [rdb.MISSING, None, -1]
+    db.run(rdb.mutation(lambda ctx: [ctx.db.insert(Task(due=value)) for value in reversed(values)]))
+
+    def found(**conditions: Any) -> list[Any]:
+        reads = rdb.query(lambda ctx: [one.due for one in ctx.db.query(Task).with_index("by_due", **conditions)])
+        return db.run(reads)  # type: ignore[no-any-return]
+
+    assert found() == values
+    assert found(due=rdb.MISSING) == [rdb.MISSING]
+    assert found(due=None) == [None]
+    assert found(due=rdb.gt(rdb.MISSING)) == [None, -1]
+    assert db.sql("SELECT count(*) FROM table_query_tasks WHERE due IS NULL").fetchone() == (2,)
 
 
 # --- reads that cannot be --------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 """What a live cell puts out is captured; what anybody else does meanwhile is not."""
+# ruff: noqa: T201  # what is printed is what is captured
 
 from __future__ import annotations
 
@@ -62,10 +63,17 @@ def test_prints_and_displays_are_kept_in_order(publisher: FakePublisher) -> None
 
 def test_afterwards_everything_is_as_before(publisher: FakePublisher, capsys: pytest.CaptureFixture[str]) -> None:
     before = sys.stdout, sys.stderr
-    with pytest.raises(ZeroDivisionError), capturing(publisher) as capture:
-        kept = sys.stdout
-        assert is_capturing()
-        raise ZeroDivisionError
+    captured = []
+
+    def fail_while_captured() -> None:
+        with capturing(publisher) as capture:
+            captured.append((capture, sys.stdout, is_capturing()))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_while_captured()
+    ((capture, kept, was_capturing),) = captured
+    assert was_capturing
     assert (sys.stdout, sys.stderr) == before
     assert not is_capturing()
     assert publisher.hooks == []
@@ -116,9 +124,8 @@ def test_too_much_text_is_dropped_with_a_note(publisher: FakePublisher) -> None:
 
 
 def test_too_many_displays_are_an_error(publisher: FakePublisher) -> None:
-    with pytest.raises(LimitError, match="LIVE_PARTS_MAX"), capturing(publisher):
-        while True:
-            publisher.publish("more")
+    with capturing(publisher), pytest.raises(LimitError, match="LIVE_PARTS_MAX"):
+        any(publisher.publish("more") for _ in range(limits.LIVE_PARTS_MAX + 1))
 
 
 def test_a_captured_stream_is_a_stream(publisher: FakePublisher) -> None:

@@ -112,7 +112,7 @@ class Database:
         self._scheduler = Scheduler(store.snapshots, store.flusher)
         self._runner = Runner(store, self._scheduler)
         store.committer.listeners.append(self._scheduler.invalidate)
-        self.is_closed = False
+        self.is_closed: bool = False
         self._closing = threading.RLock()
         on_redefined.append(self._follow_redefinition)
         on_declared.append(self._follow_declaration)

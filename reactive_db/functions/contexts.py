@@ -143,7 +143,7 @@ class QueryCtx:
 
     def __init__(self, db: DatabaseReader, transaction: Transaction) -> None:
         self._db = db
-        self.transaction = transaction
+        self.transaction: Transaction = transaction
         self._random: Random | None = None
 
     @property

@@ -49,7 +49,7 @@ class Function(Generic[P, R]):
 class Query(Function[P, R]):
     """A read-only function; its live result is right again the moment the data changes."""
 
-    kind = "query"
+    kind: ClassVar[Kind] = "query"
 
     def __call__(self, ctx: QueryCtx | MutationCtx, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run as part of the transaction of `ctx`, which it can only read in."""
@@ -59,7 +59,7 @@ class Query(Function[P, R]):
 class Mutation(Function[P, R]):
     """A function that reads and writes in one serializable transaction."""
 
-    kind = "mutation"
+    kind: ClassVar[Kind] = "mutation"
 
     def __call__(self, ctx: MutationCtx, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run as part of the transaction of `ctx`; if it raises, its own writes are taken back and no others."""
@@ -75,7 +75,7 @@ class Mutation(Function[P, R]):
 class Action(Function[P, R]):
     """A function with side effects; it reads and writes only through queries and mutations."""
 
-    kind = "action"
+    kind: ClassVar[Kind] = "action"
 
     def __call__(self, ctx: ActionCtx, /, *args: P.args, **kwargs: P.kwargs) -> R | Awaitable[R]:
         """Run it; the awaitable of an `async def` action is returned as it is."""

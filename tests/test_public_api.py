@@ -71,7 +71,7 @@ def test_pyright_knows_the_type_of_everything_public() -> None:
         for symbol in _symbols()
         if _is_public(symbol["name"]) and not (symbol["isTypeKnown"] and not symbol["isTypeAmbiguous"])
         for diagnostic in symbol["diagnostics"]
-        # "Partially" is said of a public type because of an attribute somewhere inside the engine; users never see those.
+        # "Partially" is said because of an attribute somewhere inside the engine, which users never see.
         if "partially unknown" not in diagnostic["message"] and not symbol["name"].endswith(".__hash__")
     ]
     assert unknown == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 import pyarrow as pa
@@ -75,7 +75,7 @@ class SqlResult:
         """Whether the rows are the same, at whatever timestamps."""
         return isinstance(other, SqlResult) and bool(self._table.equals(other._table))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def _grid_(self, rows_max: int) -> Grid:
         head = SqlResult(self._table.slice(0, rows_max), self.ts)

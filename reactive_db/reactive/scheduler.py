@@ -73,8 +73,8 @@ class Scheduler:
                     outcome = self._run_now(query, interrupts)
             finally:
                 query.lock.release()
-        # Stale already: its own run may have set off a commit, as the first use of a class declared anew does.
-        if self.ts < outcome.ts or query.is_stale:
+        # Its own run may have made it stale: the first use of a class that was declared anew is a commit.
+        if self.ts < outcome.ts or query.is_behind:
             self.advance()
         if outcome.error is not None:
             raise outcome.error

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import threading
+import types
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import reactive_db as rdb
 from reactive_db import limits
 from reactive_db.database import Database
-from reactive_db.errors import ApplicationError, ArgumentError, LimitError
+from reactive_db.errors import ApplicationError, ArgumentError, LimitError, QueryError, SchemaMismatchError
 from reactive_db.testing.interleave import Meanwhile, Steps
 from reactive_db.testing.runtime import SeededRuntime
 from reactive_db.testing.stores import memory_database
@@ -304,6 +305,104 @@ def test_a_live_page_keeps_its_place_and_a_new_function_finds_its_own(db: Databa
     assert handle.value == ["g", "e"]
     declare_page("asc", 4)
     assert handle.value == ["a", "b", "c", "d"]
+
+
+# --- document classes declared anew ----------------------------------------------------------------------------------
+
+
+class Latest:
+    """What the name of a class refers to in a notebook."""
+
+    Item: Any = None
+
+
+def declare_item(*, fields: dict[str, Any] | None = None, indexes: dict[str, list[str]] | None = None) -> None:
+    """Run the cell with the class (again)."""
+    annotations = {"name": str, **{field: type(value) for field, value in (fields or {}).items()}}
+    body = {"__module__": __name__, "__annotations__": annotations, **(fields or {})}
+    options = {"table": "scheduler_items", "indexes": indexes or {}}
+    Latest.Item = types.new_class("Item", (rdb.Document,), options, lambda namespace: namespace.update(body))
+
+
+@rdb.mutation
+def put_item(ctx: rdb.MutationCtx, name: str) -> rdb.Id[Any]:
+    return ctx.db.insert(Latest.Item(name=name))
+
+
+@rdb.query
+def items(ctx: rdb.QueryCtx) -> Any:
+    return ctx.db.query(Latest.Item).collect()
+
+
+@rdb.query
+def items_by_name(ctx: rdb.QueryCtx, n: int) -> Any:
+    return [item.name for item in ctx.db.query(Latest.Item).with_index("by_name").take(n)]
+
+
+def test_documents_are_of_the_class_declared_last(db: Database) -> None:
+    declare_item()
+    db.run(put_item, "x")
+    handle = db.live(items)
+    declare_item(fields={"rank": 7})
+    assert [item.rank for item in db.run(items)] == [7]
+    assert [type(item) for item in handle.value] == [Latest.Item]
+    assert (handle.value[0].rank, handle.ts) == (7, db.ts)
+
+
+def test_the_same_class_declared_again(db: Database) -> None:
+    """A re-run cell makes another class of the same name, and documents of the old one would not be equal to it."""
+    declare_item()
+    db.run(put_item, "x")
+    handle = db.live(items)
+    ts = db.ts
+    declare_item()
+    assert type(db.run(items)[0]) is type(handle.value[0]) is Latest.Item
+    assert db.ts == ts, "nothing was written"
+
+
+def test_an_index_that_goes_and_comes_back(db: Database) -> None:
+    declare_item(indexes={"by_name": ["name"]})
+    db.run(put_item, "x")
+    handles = [db.live(items_by_name, n) for n in (0, 1)]
+    declare_item()
+    db.run(put_item, "y")
+    assert [type(handle.error) for handle in handles] == [QueryError, QueryError]
+    declare_item(indexes={"by_name": ["name"]})
+    db.run(put_item, "a")
+    assert [(handle.error, handle.value) for handle in handles] == [(None, []), (None, ["a"])]
+
+
+def test_a_class_that_the_store_refuses(db: Database) -> None:
+    declare_item()
+    db.run(put_item, "x")
+    handle = db.live(items)
+    old = Latest.Item
+    Latest.Item = types.new_class(
+        "Item",
+        (rdb.Document,),
+        {"table": "scheduler_items"},
+        lambda body: body.update(__annotations__={"must": int, "name": str}, __module__=__name__),
+    )
+    with pytest.raises(SchemaMismatchError):
+        db.run(items)
+    db.run(add, "a")
+    assert (type(handle.error), [type(item) for item in handle.value]) == (SchemaMismatchError, [old])
+    declare_item()
+    db.run(add, "a")
+    assert (handle.error, type(handle.value[0])) == (None, Latest.Item)
+
+
+def test_ids_lead_to_the_class_declared_last(db: Database) -> None:
+    @rdb.mutation
+    def rank(ctx: rdb.MutationCtx, id: str, rank: int) -> None:
+        ctx.db.patch(rdb.Id[Any](id), rank=rank)
+
+    declare_item()
+    id = db.run(put_item, "x")
+    handle = db.live(items)
+    declare_item(fields={"rank": 7})
+    db.run(rank, id, 8)
+    assert [item.rank for item in handle.value] == [8]
 
 
 # --- observers -------------------------------------------------------------------------------------------------------

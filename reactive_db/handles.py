@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import traitlets
@@ -133,7 +134,7 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
                 self._timer.cancel()
                 self._timer = None
             if self._timer is None:
-                self._timer = self._runtime.call_later(delay, self._release)
+                self._timer = self._runtime.call_later(delay, partial(_release, weakref.ref(self)))
             before = self._shown
             # Until now no commit had touched it, so it was right up to there.
             self._shown = _Shown(before.value, "stale", before.error, ts)
@@ -215,3 +216,10 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
     def _repr_html_(self) -> str:
         shown = self._shown
         return as_html(shown.value, caption=self.title, error=shown.error)
+
+
+def _release(handle: weakref.ref[QueryHandle[Any]]) -> None:
+    """Called by a timer, which keeps no handle alive that nobody else refers to."""
+    living = handle()
+    if living is not None:
+        living._release()

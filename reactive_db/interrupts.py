@@ -49,16 +49,19 @@ def is_shielded(thread: int) -> bool:
 class Uninterrupted:
     """A block in which the main thread gets no KeyboardInterrupt; one that arrives is delivered at its end.
 
-    Only the main thread is ever interrupted by a signal, so in any other thread this does nothing.
+    Only the main thread is ever interrupted by a signal, so in any other thread this does nothing. A block within
+    another one leaves what arrives to it; what `acquire` and `call` let in, they let in through both.
     """
 
-    __slots__ = ("_arrived", "_before", "_is_main")
+    __slots__ = ("_arrived", "_before", "_is_main", "_outer")
 
     def __enter__(self) -> Self:
         self._is_main = threading.get_ident() == _MAIN
         if self._is_main:
             self._arrived: tuple[int, FrameType | None] | None = None
             self._before: Any = set_handler(signal.SIGINT, self._hold_back)
+            outer = getattr(self._before, "__self__", None)
+            self._outer = outer if isinstance(outer, Uninterrupted) else None
         return self
 
     def __exit__(
@@ -67,7 +70,9 @@ class Uninterrupted:
         if not self._is_main:
             return
         set_handler(signal.SIGINT, self._before if self._before is not None else signal.SIG_DFL)
-        self._deliver()
+        arrived, self._arrived = self._arrived, None
+        if arrived is not None and callable(self._before):
+            self._before(*arrived)
 
     def acquire(self, lock: Any) -> None:
         """Take `lock`; an interrupt is delivered at once as long as it has to be waited for, and not after."""
@@ -81,7 +86,8 @@ class Uninterrupted:
         """Call `function`, which may be interrupted as if it stood outside the block."""
         if not self._is_main:
             return function()
-        set_handler(signal.SIGINT, self._before if self._before is not None else signal.SIG_DFL)
+        before = self._outermost()._before
+        set_handler(signal.SIGINT, before if before is not None else signal.SIG_DFL)
         try:
             self._deliver()
             return function()
@@ -89,9 +95,18 @@ class Uninterrupted:
             set_handler(signal.SIGINT, self._hold_back)
 
     def _deliver(self) -> None:
-        arrived, self._arrived = self._arrived, None
-        if arrived is not None and callable(self._before):
-            self._before(*arrived)
+        """Let in what has arrived, here or in a block around this one."""
+        arrived, block = None, self
+        while True:
+            arrived, block._arrived = block._arrived or arrived, None
+            if block._outer is None:
+                break
+            block = block._outer
+        if arrived is not None and callable(block._before):
+            block._before(*arrived)
+
+    def _outermost(self) -> Uninterrupted:
+        return self if self._outer is None else self._outer._outermost()
 
     def _hold_back(self, number: int, frame: FrameType | None) -> None:
         self._arrived = (number, frame)

@@ -86,7 +86,7 @@ class Committer:
                 self._snapshots.end(transaction.begin_ts)
                 raise
             try:
-                transaction, assigned = self._assign(transaction, again, interrupts)
+                transaction, assigned = self._assign(transaction, again)
             finally:
                 self.turn.release()
             if assigned is not None:
@@ -168,7 +168,7 @@ class Committer:
         self._write_log.validate(transaction.read_set, transaction.begin_ts)
 
     def _assign(
-        self, transaction: Transaction, again: Callable[[], Transaction] | None, interrupts: Uninterrupted
+        self, transaction: Transaction, again: Callable[[], Transaction] | None
     ) -> tuple[Transaction, Assigned | None]:
         """Validate until a run holds, and give it its timestamp, if it writes at all; the caller has the turn."""
         while True:
@@ -185,7 +185,7 @@ class Committer:
                     raise self._conflict_error(transaction, conflict) from None
             finally:
                 self._snapshots.end(transaction.begin_ts)
-            transaction = interrupts.call(again)
+            transaction = again()
 
     def _enqueue(
         self, tables: dict[int, tuple[Table, list[Write]]], now: float, source: str, is_bulk: bool

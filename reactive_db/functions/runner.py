@@ -115,6 +115,7 @@ class Runner:
         fields = msgspec.structs.asdict(arguments)
         committer = self._store.committer
         run = _Run()
+        interrupts = Uninterrupted()
 
         def attempt(is_in_turn: bool = True) -> Transaction:
             transaction = self._store.begin(function.name)
@@ -122,7 +123,7 @@ class Runner:
             run.value, run.error = None, None
             try:
                 ctx = MutationCtx(DatabaseWriter(self._store, transaction), transaction)
-                run.value = self._call(function, ctx, fields)
+                run.value = interrupts.call(partial(self._call, function, ctx, fields))
                 transaction.check_reads()
             except FunctionTimeoutError:
                 # Not even if it lost a race is it run again: that would hold up everybody for as long once more.
@@ -137,12 +138,14 @@ class Runner:
                 raise
             return transaction
 
-        try:
-            committer.commit(attempt(is_in_turn=False), attempt)
-        except SnapshotPassed:
-            # It asks SQL: as long as the columns are held still, they are where its snapshot is.
-            with self._store.flusher.turn:
+        # Only the user's code is interrupted, so that no snapshot is left open.
+        with interrupts:
+            try:
                 committer.commit(attempt(is_in_turn=False), attempt)
+            except SnapshotPassed:
+                # It asks SQL: as long as the columns are held still, they are where its snapshot is.
+                with self._store.flusher.turn:
+                    committer.commit(attempt(is_in_turn=False), attempt)
         if run.error is not None:
             raise run.error
         self._scheduler.advance()

@@ -24,7 +24,7 @@ NOTE, AUTHOR = (new_id(number, bytes(RANDOM_BYTES), 0.0) for number in NUMBERS.v
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-class Note(rdb.Document, table="signature_notes"):
+class SignedNote(rdb.Document, table="signature_notes"):
     text: str
 
 
@@ -79,11 +79,11 @@ def bound(annotation: Any, value: Any) -> Any:
         (dict[str, list[int]], {"a": [1]}, {"a": [1]}),
         (Point, Point(1.0), Point(1.0)),
         (Point, {"x": 1}, Point(1.0)),
-        (Id[Note], NOTE, NOTE),
-        (Id[Note], str(NOTE), NOTE),
-        (Id["Note"], NOTE, NOTE),
+        (Id[SignedNote], NOTE, NOTE),
+        (Id[SignedNote], str(NOTE), NOTE),
+        (Id["SignedNote"], NOTE, NOTE),
         (Id["signature_notes"], NOTE, NOTE),
-        (Id[Note] | Id[Author], AUTHOR, AUTHOR),
+        (Id[SignedNote] | Id[Author], AUTHOR, AUTHOR),
         (list[int] | list[str], ["a"], ["a"]),
         (str | bytes, b"a", b"a"),
         (Any, {"a": [1, None]}, {"a": [1, None]}),
@@ -107,10 +107,14 @@ def test_an_argument_fits_its_annotation(annotation: Any, value: Any, made: Any)
         (list[dict[str, int]], [{"a": 1}, {"b c": "1"}], r'expected `int`, got `str` at `\$\.it\[1\]\["b c"\]`'),
         (Point, {"x": 1.0, "z": 1.0}, r"unknown field `z` at `\$\.it`"),
         (Colour, "blue", r"invalid enum value 'blue' at `\$\.it`"),
-        (Id[Note], AUTHOR, r"is no id of table 'signature_notes': it belongs to another table or store at `\$\.it`"),
-        (Id["Note"], AUTHOR, "is no id of table 'signature_notes'"),
-        (Id[Note], "abc", r"'abc' is no id: an id has 32 characters, this has 3 at `\$\.it`"),
-        (Id[Note] | Id[Author], "abc", "no member of the union fits"),
+        (
+            Id[SignedNote],
+            AUTHOR,
+            r"is no id of table 'signature_notes': it belongs to another table or store at `\$\.it`",
+        ),
+        (Id["SignedNote"], AUTHOR, "is no id of table 'signature_notes'"),
+        (Id[SignedNote], "abc", r"'abc' is no id: an id has 32 characters, this has 3 at `\$\.it`"),
+        (Id[SignedNote] | Id[Author], "abc", "no member of the union fits"),
         (list[int] | list[str], [1, "a"], "no member of the union fits"),
         (int, object(), r"`object` is not a type of value; .* at `\$\.it`"),
         (datetime, "2024-05-01T12:00Z", r"expected `datetime`, got `str` at `\$\.it`"),
@@ -218,16 +222,16 @@ def test_arguments_of_queries_are_values(value: Any, says: str) -> None:
     [
         (None, None, None),
         (int, 3, 3),
-        (list[Note], [Note("a")], [Note("a")]),
-        (Sequence[Note], [Note("a")], [Note("a")]),
-        (Note | None, None, None),
-        (Note | Author | None, Author("ada"), Author("ada")),
-        (list[Note | Author], [Author("ada"), Note("a")], [Author("ada"), Note("a")]),
-        (list[Note] | list[Author], [Author("ada")], [Author("ada")]),
-        (dict[str, Note], {"a": Note("a")}, {"a": Note("a")}),
-        (tuple[Note, int], (Note("a"), 3), (Note("a"), 3)),
-        (rdb.Page[Note], rdb.Page([Note("a")], "", True), rdb.Page([Note("a")], "", True)),
-        (Id[Note], NOTE, NOTE),
+        (list[SignedNote], [SignedNote("a")], [SignedNote("a")]),
+        (Sequence[SignedNote], [SignedNote("a")], [SignedNote("a")]),
+        (SignedNote | None, None, None),
+        (SignedNote | Author | None, Author("ada"), Author("ada")),
+        (list[SignedNote | Author], [Author("ada"), SignedNote("a")], [Author("ada"), SignedNote("a")]),
+        (list[SignedNote] | list[Author], [Author("ada")], [Author("ada")]),
+        (dict[str, SignedNote], {"a": SignedNote("a")}, {"a": SignedNote("a")}),
+        (tuple[SignedNote, int], (SignedNote("a"), 3), (SignedNote("a"), 3)),
+        (rdb.Page[SignedNote], rdb.Page([SignedNote("a")], "", True), rdb.Page([SignedNote("a")], "", True)),
+        (Id[SignedNote], NOTE, NOTE),
         (float, np.float64(1.5), 1.5),
         (list[int], [np.int64(1)], [1]),
         (Any, ..., ...),
@@ -250,10 +254,10 @@ def test_a_data_frame_or_an_array_may_be_a_result() -> None:
     [
         (None, 3, r"expected `null`, got `int` at `\$`"),
         (int, "3", r"expected `int`, got `str` at `\$`"),
-        (list[Note], [Note("a"), 3], r"expected `object`, got `int` at `\$\[1\]`"),
-        (list[Note], None, r"expected `array`, got `null` at `\$`"),
-        (Note, Author("ada"), r"expected `object`, got `Author` at `\$`"),
-        (Id[Note], AUTHOR, r"is no id of table 'signature_notes'.* at `\$`"),
+        (list[SignedNote], [SignedNote("a"), 3], r"expected `object`, got `int` at `\$\[1\]`"),
+        (list[SignedNote], None, r"expected `array`, got `null` at `\$`"),
+        (SignedNote, Author("ada"), r"expected `object`, got `Author` at `\$`"),
+        (Id[SignedNote], AUTHOR, r"is no id of table 'signature_notes'.* at `\$`"),
         (dict[str, int], {"a b": "1"}, r'expected `int`, got `str` at `\$\["a b"\]`'),
         (pd.DataFrame, [1], r"expected `DataFrame`, got `list` at `\$`"),
     ],
@@ -275,18 +279,18 @@ def test_a_result_that_would_read_later_is_refused(annotation: Any) -> None:
 
 def test_a_query_that_forgets_to_collect_is_told_so(db: rdb.Database) -> None:
     with pytest.raises(ReturnError, match=r"returned a `TableQuery`.*`\.collect\(\)`"):
-        db.run(rdb.query(lambda ctx: ctx.db.query(Note)))
+        db.run(rdb.query(lambda ctx: ctx.db.query(SignedNote)))
 
 
 def test_a_mutation_that_returns_a_wrong_type_writes_nothing(db: rdb.Database) -> None:
     @rdb.mutation
-    def add(ctx: rdb.MutationCtx) -> Id[Note]:
-        ctx.db.insert(Note("a"))
+    def add(ctx: rdb.MutationCtx) -> Id[SignedNote]:
+        ctx.db.insert(SignedNote("a"))
         return "abc"  # type: ignore[return-value]
 
     with pytest.raises(ReturnError, match="'abc' is no id"):
         db.run(add)
-    assert db.run(rdb.query(lambda ctx: ctx.db.query(Note).count())) == 0
+    assert db.run(rdb.query(lambda ctx: ctx.db.query(SignedNote).count())) == 0
 
 
 # --- classes in local scope, and classes that are declared anew ------------------------------------------------------

@@ -722,6 +722,16 @@ def test_a_handle_in_a_cycle_too(db: Database) -> None:
     assert len(db._scheduler.cache.watched) == 0
 
 
+def test_a_handle_that_holds_a_change_back_too(db: Database, runtime: SeededRuntime) -> None:
+    handle = db.live(count, "a", debounce=1.0)
+    db.run(add, "a")
+    gone = weakref.ref(handle)
+    del handle
+    gc.collect()
+    assert gone() is None
+    runtime.advance(2.0)
+
+
 def test_a_handle_is_not_kept_alive_by_the_error_of_another(db: Database) -> None:
     """An error has the frames of whoever met it, and these have whatever was in their variables."""
     failing, handle = db.live(must_be_even, "a"), db.live(count, "a")

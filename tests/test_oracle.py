@@ -8,12 +8,16 @@ Broken variants of the parts that find out what went stale are caught by the sam
 
 from __future__ import annotations
 
+import os
 import tempfile
+import threading
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any, ClassVar
 
 import msgspec
@@ -28,14 +32,16 @@ from reactive_db.engine.read_set import ReadSet
 from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Scan
 from reactive_db.engine.write_log import LoggedCommit
-from reactive_db.errors import ApplicationError, SchemaMismatchError
+from reactive_db.errors import ApplicationError, DocumentNotFoundError, SchemaMismatchError
 from reactive_db.limits import Limits
 from reactive_db.model.codec import to_plain
 from reactive_db.model.keys import KeyRange
 from reactive_db.reactive.live_query import Outcome
 from reactive_db.reactive.subscription_index import SubscriptionIndex
+from reactive_db.runtime import SystemRuntime
 from reactive_db.testing.runtime import SeededRuntime
 from reactive_db.testing.stores import memory_database
+from reactive_db.testing.workloads import switching_often
 from tests.oracle_model import DEFAULTS, FILTERS, INDEXES, Model, Spec, answer, canonical, labels, page_end_of, totals
 
 TOTALS = 'SELECT "group", count(*), sum(rank)::BIGINT FROM oracle_things GROUP BY "group" ORDER BY "group"'
@@ -648,3 +654,83 @@ def test_a_broken_variant_is_caught(
     quick = settings(max_examples=200, stateful_step_count=40, database=None, deadline=None, phases=[Phase.generate])
     with pytest.raises(AssertionError):
         run_state_machine_as_test(ReadsAndWrites, settings=quick)
+
+
+# --- the same from many threads: not after every step, but when all is quiet ------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(200 if os.environ.get("REACTIVE_DB_CAMPAIGN") == "long" else 3))
+def test_handles_are_right_when_threads_have_come_to_rest(seed: int) -> None:
+    declare_tag()
+    declare_thing({"note"}, {"by_group", "by_group_rank", "by_note"})
+    random = Random(seed)
+    takes = ["all", "first", "count", "page", 2]
+    specs_ = [
+        {**everything(), "index": index, "equal": equal, "order": random.choice(["asc", "desc"]), "take": take}
+        for index, equal in (("by_group", ["a"]), ("by_group_rank", ["b"]), ("by_note", []), ("by_creation_time", []))
+        for take in random.sample(takes, 3)
+    ]
+    with memory_database(SystemRuntime()) as db:
+        ids = [made["_id"] for made in db.run(work, [["insert", row_of(random)] for _ in range(20)], fails=False)]
+        handles = [db.live(read, spec) for spec in specs_] + [db.live(TOTALS), db.live(asks_sql)]
+        news: list[tuple[list[int], list[Any]]] = [([handle.ts], [handle.value]) for handle in handles]
+        for handle, (stamps, values) in zip(handles, news, strict=True):
+            handle.observe(partial(_note, stamps), "ts")
+            handle.observe(partial(_note, values), "value")
+        with switching_often():
+            in_threads([partial(busy, db, ids, Random(f"{seed}/{number}")) for number in range(5)])
+        db.run(work, [], fails=False)
+        for handle, (stamps, values) in zip(handles, news, strict=True):
+            query = handle._query
+            assert query is not None
+            assert query.shown is not None
+            with db._scheduler._snapshot(with_columns=True) as ts:
+                outcome = query.run(ts, query.shown.page_end)
+            assert canonical(plain(handle.value)) == canonical(plain(outcome.value)), f"seed {seed}, {handle.title}"
+            assert canonical(plain(values[-1])) == canonical(plain(handle.value)), "what was told last is what is shown"
+            assert stamps == sorted(stamps)
+            assert handle.ts == db.ts
+
+
+def busy(db: Database, ids: list[str], random: Random) -> None:
+    """Change things, and look at them, in ways that get in each other's way."""
+    for _ in range(25):
+        id = random.choice(ids)
+        match random.randrange(6):
+            case 0:
+                made = db.run(work, [["insert", row_of(random)], ["read", everything()]], fails=False)
+                ids.append(made[0]["_id"])
+            case 1:
+                with suppress(DocumentNotFoundError):
+                    db.run(work, [["delete", id]], fails=False)
+            case 2:
+                db.run(read, {**everything(), "take": "count"})
+            case 3:
+                with suppress(ApplicationError):
+                    db.run(work, [["insert", row_of(random)]], fails=True)
+            case _:
+                with suppress(DocumentNotFoundError):
+                    db.run(work, [["patch", id, row_of(random), []]], fails=False)
+
+
+def row_of(random: Random) -> dict[str, Any]:
+    return {"group": random.choice(["a", "b"]), "rank": random.randrange(4), "note": random.choice([None, "n"])}
+
+
+def in_threads(calls: list[Callable[[], None]]) -> None:
+    failures: list[BaseException] = []
+
+    def run(call: Callable[[], None]) -> None:
+        try:
+            call()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(call,), daemon=True) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60.0)
+        assert not thread.is_alive(), "stuck"
+    if failures:
+        raise failures[0]

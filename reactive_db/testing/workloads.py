@@ -100,7 +100,7 @@ class Workload:
             threading.Thread(target=self._work, args=(number, start, everything), name=f"caller {number}")
             for number in range(self._plan.threads)
         ]
-        with _switching_often():
+        with switching_often():
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -200,7 +200,8 @@ def run_interleaved(
 
 
 @contextlib.contextmanager
-def _switching_often() -> Iterator[None]:
+def switching_often() -> Iterator[None]:
+    """Within, threads of Python take turns as often as they can."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:

@@ -16,10 +16,12 @@ import reactive_db as rdb
 from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import LoggedCommit
-from reactive_db.errors import CommitUncertainError, ConflictError, StoreClosedError
+from reactive_db.errors import CommitUncertainError, ConflictError, SchemaError, StoreClosedError
 from reactive_db.functions.contexts import DatabaseWriter
+from reactive_db.model.ids import new_id
 from reactive_db.runtime import SystemRuntime
 from reactive_db.storage.journal import MemoryJournal
+from reactive_db.storage.tables import Write
 from reactive_db.testing.stores import memory_database, memory_store
 
 PATIENCE_SECONDS = 20.0
@@ -352,6 +354,64 @@ def test_an_interrupt_at_any_bytecode_leaves_the_store_working(offset: int) -> N
         at += 4
     assert at > 500
     store.close()
+
+
+# --- a class declared anew meanwhile ----------------------------------------------------------------------------------
+
+
+def declare_part(indexes: dict[str, list[str]]) -> type[rdb.Document]:
+    class Part(rdb.Document, table="committer_parts", indexes=indexes):
+        name: str
+
+    return Part
+
+
+def test_documents_built_by_an_old_definition_do_not_enter_the_new_one() -> None:
+    with memory_database() as database:
+        store = database._store
+        old = declare_part({})
+        table = store.catalog.table(old)
+        early, blind = store.begin("reads and writes"), store.begin("writes only")
+        DatabaseWriter(store, early).query(old).first()
+        for transaction in (early, blind):
+            DatabaseWriter(store, transaction).insert(old(name="x"))
+        new = declare_part({"by_name": ["name"]})
+        assert store.catalog.table(new) is store.catalog.table(old) is not table
+        for transaction in (early, blind):
+            with pytest.raises(ConflictError):
+                store.committer.commit(transaction)
+        with pytest.raises(SchemaError, match="declared anew"):
+            store.committer.commit_bulk([(table, [])], 0.0, "load")
+
+
+def test_a_class_declared_anew_within_a_transaction_makes_it_run_again() -> None:
+    runs: list[int] = []
+
+    @rdb.mutation
+    def redeclaring(ctx: rdb.MutationCtx) -> int:
+        runs.append(1)
+        ctx.db.insert(old(name="before"))
+        if len(runs) == 1:
+            latest.append(declare_part({"by_name": ["name"]}))
+        ctx.db.insert(latest[-1](name="after"))
+        return ctx.db.query(latest[-1]).with_index("by_name").count()
+
+    old = declare_part({})
+    latest = [old]
+    with memory_database() as database:
+        database._store.catalog.table(old)
+        assert (database.run(redeclaring), len(runs)) == (2, 2)
+
+
+def test_keys_of_an_index_that_a_definition_has_not() -> None:
+    """Its readers belong to another definition, and meet the commit of that one."""
+    with memory_database() as database:
+        store = database._store
+        schema = store.catalog.table(declare_part({})).schema
+        document, data = schema.build(new_id(schema.number, bytes(14), 0.0), 0.0, {"name": "x"})
+        commit = LoggedCommit(1, "test", {schema.number: (schema, [Write(document.id, None, document, data)])}, False)
+        assert len(commit.keys((schema.number, "by_creation_time"))) == 1
+        assert commit.keys((schema.number, "by_name")) == []
 
 
 # --- a hot document --------------------------------------------------------------------------------------------------

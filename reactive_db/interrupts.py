@@ -6,6 +6,7 @@ function may set off, such as the first touch of a table. Who interrupts threads
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import signal
 import threading
@@ -35,10 +36,20 @@ def interrupt(thread: int, error: type[BaseException]) -> None:
             _set_async_exception(ctypes.c_ulong(thread), ctypes.py_object(error))
 
 
-def take_back(thread: int) -> None:
-    """Forget an `interrupt` that did not arrive yet."""
-    with _guard:
-        _set_async_exception(ctypes.c_ulong(thread), None)
+class _TakenBack(BaseException):
+    """Raised and caught in `take_back`."""
+
+
+def take_back() -> None:
+    """Forget an `interrupt` of this thread that did not arrive yet.
+
+    Another one takes its place and arrives here. Only to remove it would leave Python 3.11 on the watch for it in
+    every thread: each bytecode takes the slow path, and the first traced call (a debugger, coverage) never returns.
+    """
+    with Uninterrupted(), contextlib.suppress(_TakenBack):
+        with _guard:
+            _set_async_exception(ctypes.c_ulong(threading.get_ident()), ctypes.py_object(_TakenBack))
+        _let_interrupt()
 
 
 def is_shielded(thread: int) -> bool:

@@ -65,7 +65,7 @@ class TimeLimit:
         """The function ended just as it was to be interrupted: whatever follows it must not be."""
         with self._lock:
             self._overdue.discard(me)
-            take_back(me)
+            take_back()
 
     def _watch(self) -> None:
         pause = threading.Event()

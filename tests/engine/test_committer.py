@@ -23,6 +23,7 @@ from reactive_db.runtime import SystemRuntime
 from reactive_db.storage.journal import MemoryJournal
 from reactive_db.storage.tables import Write
 from reactive_db.testing.stores import memory_database, memory_store
+from reactive_db.testing.workloads import switching_often
 
 PATIENCE_SECONDS = 20.0
 
@@ -153,16 +154,22 @@ def test_who_comes_during_a_flush_goes_together_in_the_next(store: Store, journa
 
 def test_the_lead_is_handed_on_and_on(store: Store, journal: GatedJournal) -> None:
     """One thread would otherwise flush for everybody for ever: each leader flushes once."""
-    leaders: set[int] = set()
+    leaders: list[threading.Thread] = []
     append = journal.append
 
     def noting(commits: Sequence[tuple[int, bytes]]) -> None:
-        leaders.add(threading.get_ident())
+        leaders.append(threading.current_thread())
         append(commits)
 
     journal.append = noting  # type: ignore[method-assign]
-    Callers(*[lambda: [store.committer.commit(begin(store)) for _ in range(40)] for _ in range(8)]).join()
-    assert len(leaders) > 1
+    head = store.snapshots.head
+    with switching_often():
+        with journal.shut():
+            # The first leader has more to commit, and yet leaves the second flush to one of those who wait.
+            callers = Callers(*[lambda: [store.committer.commit(begin(store)) for _ in range(40)] for _ in range(8)])
+            until(lambda: store.snapshots.head == head + 8)
+        callers.join()
+    assert leaders[0] is not leaders[1]
     written = [ts for batch in journal.batches for ts in batch]
     assert written == sorted(set(written))
     assert len(written) == 320

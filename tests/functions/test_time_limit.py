@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -222,6 +225,33 @@ def test_the_limit_is_in_real_time_where_the_runtime_is_real(open_db: Open) -> N
     with pytest.raises(FunctionTimeoutError, match=r"ran longer than 0\.05 s"):
         db.run(endless)
     assert db.run(rdb.query(lambda ctx: 1)) == 1
+
+
+TRACED = """
+import sys
+import reactive_db as rdb
+
+db = rdb.connect(limits=rdb.Limits(function_seconds=0.05))
+
+@rdb.query
+def endless(ctx: rdb.QueryCtx) -> None:
+    while True:
+        pass
+
+for _ in range(2):
+    sys.settrace(lambda frame, event, argument: None)
+    try:
+        db.run(endless)
+    except rdb.errors.FunctionTimeoutError:
+        print("ended")
+"""
+
+
+def test_a_debugger_works_while_a_function_is_ended_and_after(tmp_path: Path) -> None:
+    """In a process of its own: if it hangs, no signal reaches it."""
+    (tmp_path / "traced.py").write_text(TRACED)
+    done = subprocess.run([sys.executable, tmp_path / "traced.py"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "ended\n" * 2, done.stderr
 
 
 def test_an_action_has_no_limit(late_db: rdb.Database, clock: Clock) -> None:

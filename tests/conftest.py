@@ -6,6 +6,7 @@ Fixtures of one area live in a conftest.py beside its tests.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 settings.load_profile("long" if os.environ.get("REACTIVE_DB_CAMPAIGN") == "long" else "ci")
+
+# A shell script starts what it puts into the background with Ctrl-C ignored, and every child inherits that: the tests
+# that press it must pass there too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

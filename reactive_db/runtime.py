@@ -14,6 +14,8 @@ from typing import Final, Protocol
 Random = random.Random
 """A generator of random numbers."""
 
+pause: Final = time.sleep
+"""Let other threads run for so many seconds. For a lock's sake only: nothing may depend on how long it takes."""
 
 _POOL_BYTES: Final = 1_024
 

@@ -81,7 +81,7 @@ class Committer:
         # Interrupts wait: a commit that has its timestamp goes all the way, for others may have read it already.
         with Uninterrupted() as interrupts:
             try:
-                interrupts.acquire(self.turn)
+                interrupts.acquire_brief(self.turn)
             except BaseException:
                 self._snapshots.end(transaction.begin_ts)
                 raise
@@ -107,7 +107,7 @@ class Committer:
             SchemaError: a table's class was declared anew since the writes were built.
         """
         with Uninterrupted() as interrupts:
-            interrupts.acquire(self.turn)
+            interrupts.acquire_brief(self.turn)
             try:
                 self._check_alive()
                 for name in [table.schema.name for table, _ in changes if table.is_retired]:

@@ -115,7 +115,6 @@ class Runner:
         fields = msgspec.structs.asdict(arguments)
         committer = self._store.committer
         run = _Run()
-        interrupts = Uninterrupted()
 
         def attempt(is_in_turn: bool = True) -> Transaction:
             transaction = self._store.begin(function.name)
@@ -123,7 +122,7 @@ class Runner:
             run.value, run.error = None, None
             try:
                 ctx = MutationCtx(DatabaseWriter(self._store, transaction), transaction)
-                run.value = interrupts.call(partial(self._call, function, ctx, fields))
+                run.value = self._call(function, ctx, fields)
                 transaction.check_reads()
             except FunctionTimeoutError:
                 # Not even if it lost a race is it run again: that would hold up everybody for as long once more.
@@ -139,7 +138,7 @@ class Runner:
             return transaction
 
         # Only the user's code is interrupted, so that no snapshot is left open.
-        with interrupts:
+        with Uninterrupted():
             try:
                 committer.commit(attempt(is_in_turn=False), attempt)
             except SnapshotPassed:

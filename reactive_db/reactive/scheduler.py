@@ -26,7 +26,7 @@ from reactive_db import limits
 from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import LimitError
-from reactive_db.interrupts import Uninterrupted
+from reactive_db.interrupts import Holding, Uninterrupted
 from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, Watcher, isolated
 from reactive_db.reactive.query_cache import QueryCache
 from reactive_db.storage.flusher import Flusher
@@ -86,7 +86,7 @@ class Scheduler:
         `token` names the watcher in `unwatch_later`.
         """
         self._sweep()
-        with self._in_turn() as interrupts:
+        with Holding(self._turn) as interrupts:
             query = self.cache.watch(key, run, reads_columns)
             try:
                 if key in self.cache.stale:
@@ -117,7 +117,7 @@ class Scheduler:
         target = self._snapshots.published
         if self.ts < target or self.cache.stale:
             # Taken even if nothing is stale: another thread may be running what this thread's commit made stale.
-            with self._in_turn() as interrupts:
+            with Holding(self._turn) as interrupts:
                 if self.cache.stale:
                     self._step(interrupts)
                 self.ts = max(self.ts, target)
@@ -125,7 +125,7 @@ class Scheduler:
 
     def redefine(self, name: str, run: Callable[[Key], Compute | None]) -> None:
         """A function was defined anew; its live queries move to the new one."""
-        with self._in_turn():
+        with Holding(self._turn):
             keys = [key for key in self.cache.watched if key[0] == name]
             runs = {key: compute for key in keys if (compute := run(key)) is not None}
             self.cache.invalidate_function(name, runs)
@@ -167,16 +167,6 @@ class Scheduler:
                 finally:
                     self._round.depth = 0
                     self._teller.release()
-
-    @contextmanager
-    def _in_turn(self) -> Iterator[Uninterrupted]:
-        """Hold the turn. Ctrl-C reaches only what is called through the result: nothing is left half moved."""
-        with Uninterrupted() as interrupts:
-            interrupts.acquire(self._turn)
-            try:
-                yield interrupts
-            finally:
-                self._turn.release()
 
     def _run_now(self, query: LiveQuery, interrupts: Uninterrupted) -> Outcome:
         try:
@@ -237,7 +227,7 @@ class Scheduler:
         self.ts = max(self.ts, ts)
 
     def _sweep(self) -> None:
-        with self._in_turn():
+        with Holding(self._turn):
             while self._gone:
                 query, token = self._gone.popleft()
                 query.watchers.pop(token, None)

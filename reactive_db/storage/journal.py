@@ -11,6 +11,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
@@ -43,6 +44,11 @@ CREATE TABLE IF NOT EXISTS trimmed (through INTEGER NOT NULL);
 INSERT INTO trimmed SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM trimmed);
 """
 _INSERT: Final = "INSERT INTO parts VALUES (?, ?)"
+_ROWS_AT_ONCE: Final = 64
+_INSERTS: Final = [_INSERT + ", (?, ?)" * more for more in range(-1, _ROWS_AT_ONCE)]
+"""By the number of rows. One statement lets go of Python's lock once; row by row, each time some other thread would
+run until it waits too, and with sixteen of them a flush would take three times as long."""
+
 _TRIMMED: Final = "SELECT through FROM trimmed"
 _LAST_TS: Final = f"SELECT max(through, (SELECT ifnull(max(key), 0) >> {_PART_BITS} FROM parts)) FROM trimmed"
 _CHUNK: Final = f"SELECT key, part FROM parts WHERE key >= ? ORDER BY key LIMIT {_CHUNK_ROWS}"
@@ -181,9 +187,8 @@ class SqliteJournal:
         # Holding the turn lets an append go before the next step of a trim, which takes the lock many times.
         with self._turn, self._lock:
             try:
-                if len(commits) == 1:
-                    ts, part = commits[0]
-                    self._connection.execute(_INSERT, (ts << _PART_BITS, part))
+                if len(commits) <= _ROWS_AT_ONCE:
+                    self._connection.execute(_INSERTS[len(commits)], list(chain.from_iterable(_with_keys(commits))))
                 else:
                     self._connection.execute("BEGIN IMMEDIATE")
                     self._connection.executemany(_INSERT, _with_keys(commits))

@@ -16,7 +16,7 @@ from _signal import signal as set_handler  # type: ignore[import-not-found]
 from collections import Counter
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 from reactive_db.runtime import pause
 
@@ -30,8 +30,6 @@ _LOOK_SECONDS: Final = 20e-6
 _shielded: Counter[int] = Counter()
 """By thread, how many `Shielded` blocks it is in."""
 _guard: Final = threading.Lock()
-_held: Uninterrupted | None = None
-"""The block that the main thread is in, unless it is in a `call` of that."""
 _set_async_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
@@ -72,25 +70,26 @@ class Uninterrupted:
 
     __slots__ = ("_arrived", "_before", "_holder")
 
+    _held: ClassVar[Uninterrupted | None] = None
+    """The block that the main thread is in, unless it is in a `call` of that."""
+
     def __enter__(self) -> Self:
-        global _held
         self._holder: Uninterrupted | None = None
         """The block that holds back what arrives now: this one, or the one around it."""
         if threading.get_ident() == _MAIN:
-            self._holder = _held
-            if _held is None:
+            self._holder = Uninterrupted._held
+            if Uninterrupted._held is None:
                 self._holder = self
                 self._arrived: tuple[int, FrameType | None] | None = None
                 self._before: Any = set_handler(signal.SIGINT, self._hold_back)
-                _held = self
+                Uninterrupted._held = self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        global _held
         if self._holder is self:
-            _held = None
+            Uninterrupted._held = None
             self._restore()
             self._deliver()
 
@@ -117,18 +116,17 @@ class Uninterrupted:
 
     def call(self, function: Callable[[], T]) -> T:
         """Call `function`, which may be interrupted as if it stood outside the block."""
-        global _held
         holder = self._holder
         if holder is None:
             return function()
-        _held = None
+        Uninterrupted._held = None
         holder._restore()
         try:
             holder._deliver()
             return function()
         finally:
             set_handler(signal.SIGINT, holder._hold_back)
-            _held = holder
+            Uninterrupted._held = holder
 
     def _restore(self) -> None:
         set_handler(signal.SIGINT, self._before if self._before is not None else signal.SIG_DFL)

@@ -11,7 +11,7 @@ from reactive_db import limits
 from reactive_db.engine.transaction import Scan, Transaction
 from reactive_db.errors import NotUniqueError, QueryError
 from reactive_db.model.documents import Document
-from reactive_db.model.keys import KeyRange
+from reactive_db.model.keys import EVERYTHING, KeyRange
 from reactive_db.query.description import Description, Order, decode_cursor, encode_cursor, fingerprint
 from reactive_db.storage.tables import Table
 
@@ -39,18 +39,20 @@ class TableQuery(Generic[D]):
     What is taken is what counts as read: `first()` of a million documents reads one.
     """
 
-    __slots__ = ("_description", "_predicates", "_table", "_transaction")
+    __slots__ = ("_description", "_predicates", "_range", "_table", "_transaction")
 
     def __init__(
         self,
         transaction: Transaction,
         table: Table,
         description: Description,
+        key_range: KeyRange = EVERYTHING,
         predicates: tuple[Callable[[Any], bool], ...] = (),
     ) -> None:
         self._transaction = transaction
         self._table = table
         self._description = description
+        self._range = key_range
         self._predicates = predicates
 
     def with_index(self, name: str, conditions: Mapping[str, Any] | None = None, /, **fields: Any) -> TableQuery[D]:
@@ -59,24 +61,25 @@ class TableQuery(Generic[D]):
         Nested fields go into the mapping: `with_index("by_city", {"address.city": "Oslo"})`.
         """
         description = self._description.with_index(name, {**(conditions or {}), **fields})
-        description.key_range(self._table.schema)
-        return TableQuery(self._transaction, self._table, description, self._predicates)
+        key_range = description.key_range(self._table.schema)
+        return TableQuery(self._transaction, self._table, description, key_range, self._predicates)
 
     def order(self, order: Order) -> TableQuery[D]:
         """`"asc"`, the default, or `"desc"`, along the index."""
         if order not in ("asc", "desc"):
             raise QueryError(f'order {order!r} is unknown. Use "asc" or "desc".')
         description = Description(self._description.index, self._description.conditions, order)
-        return TableQuery(self._transaction, self._table, description, self._predicates)
+        return TableQuery(self._transaction, self._table, description, self._range, self._predicates)
 
     def filter(self, predicate: Callable[[D], bool]) -> TableQuery[D]:
         """Keep the documents for which `predicate` is true; those it drops count as read."""
         if not callable(predicate):
             raise QueryError(f"filter takes a function of a document, such as `lambda m: m.done`, got {predicate!r}.")
-        return TableQuery(self._transaction, self._table, self._description, (*self._predicates, predicate))
+        predicates = (*self._predicates, predicate)
+        return TableQuery(self._transaction, self._table, self._description, self._range, predicates)
 
     def __iter__(self) -> Iterator[D]:
-        return self._kept(self._scan(self._key_range()))
+        return self._kept(self._scan(self._range))
 
     def collect(self) -> list[D]:
         """Every document."""
@@ -110,7 +113,7 @@ class TableQuery(Generic[D]):
         """How many documents there are; without a filter, no document is read for it."""
         if self._predicates:
             return sum(1 for _ in self)
-        return self._transaction.count(self._table, self._description.index, self._key_range())
+        return self._transaction.count(self._table, self._description.index, self._range)
 
     def paginate(self, cursor: str | None, n: int) -> Page[D]:
         """The `n` documents after `cursor`; None begins.
@@ -122,7 +125,7 @@ class TableQuery(Generic[D]):
         """
         if not isinstance(n, int) or not 1 <= n <= limits.PAGE_ITEMS_MAX:
             raise QueryError(f"a page has 1 to {limits.PAGE_ITEMS_MAX:,} documents, got {n!r}.")
-        key_range = self._key_range()
+        key_range = self._range
         print_ = self._fingerprint(key_range)
         rest = key_range if cursor is None else self._after(key_range, decode_cursor(print_, cursor))
         before = self._transaction.begin_page()
@@ -142,10 +145,7 @@ class TableQuery(Generic[D]):
     def _take(self, n: int | None) -> list[D]:
         if self._predicates:
             return list(islice(self, n))
-        return cast("list[D]", self._scan(self._key_range()).take(n))
-
-    def _key_range(self) -> KeyRange:
-        return self._description.key_range(self._table.schema)
+        return cast("list[D]", self._scan(self._range).take(n))
 
     def _scan(self, key_range: KeyRange) -> Scan:
         descending = self._description.order == "desc"

@@ -13,7 +13,7 @@ import pytest
 
 from reactive_db.errors import CommitUncertainError, StoreClosedError, StoreCorruptError, StoreError
 from reactive_db.storage import journal as journal_module
-from reactive_db.storage.journal import Journal, MemoryJournal, SqliteJournal
+from reactive_db.storage.journal import _ROWS_AT_ONCE, Journal, MemoryJournal, SqliteJournal
 from reactive_db.testing.journal_conformance import JournalConformance, part
 from tests.storage.conftest import RunOnSmallDisk
 
@@ -144,7 +144,8 @@ def test_an_interrupted_append_says_whether_it_landed(journal: SqliteJournal, st
     journal.append([(1, part(1))])
     connection = journal._connection
     journal._connection = InterruptedConnection(connection, statement, after=after)  # type: ignore[assignment]
-    batch = [(2, part(2))] if statement == "INSERT" else [(2, part(2)), (3, part(3))]
+    size = 3 if statement == "INSERT" else _ROWS_AT_ONCE + 1
+    batch = [(ts, part(ts)) for ts in range(2, 2 + size)]
     with pytest.raises(KeyboardInterrupt):
         journal.append(batch)
     journal._connection = connection

@@ -81,13 +81,10 @@ def _join(parts: Sequence[Commit]) -> Commit:
 def _split(commit: Commit) -> Iterator[Commit]:
     begin = size = 0
     for end, write in enumerate(commit.writes):
-        if size > 0 and size + _size(write) > COMMIT_PART_BYTES:
+        # At most 16 bytes of msgpack headers stand around the id and the document.
+        added = len(write.id) + len(write.document or b"") + 16
+        if size > 0 and size + added > COMMIT_PART_BYTES:
             yield Commit(commit.ts, commit.time, commit.source, commit.writes[begin:end])
             begin, size = end, 0
-        size += _size(write)
+        size += added
     yield Commit(commit.ts, commit.time, commit.source, commit.writes[begin:])
-
-
-def _size(write: DocumentWrite) -> int:
-    # At most 16 bytes of msgpack headers stand around the id and the document.
-    return len(write.id) + len(write.document or b"") + 16

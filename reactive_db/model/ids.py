@@ -7,6 +7,7 @@ index keys rely on that.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from operator import mul
 from types import GenericAlias
@@ -45,14 +46,17 @@ class Id(str, Generic[D]):
         def __class_getitem__(cls, target: object) -> GenericAlias:
             # msgspec puts an annotation together again as `Id[(target,)]`.
             target = target[0] if isinstance(target, tuple) else target
-            return GenericAlias(cls, (Named(target) if isinstance(target, str) else target,))
+            if isinstance(target, str):
+                target = Named(target, sys._getframe(1).f_globals.get("__name__", ""))
+            return GenericAlias(cls, (target,))
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The target of `Id["…"]`: the name of a document class or of a table."""
+    """The target of `Id["…"]`: the name of a document class or of a table, and the module it was written in."""
 
     name: str
+    module: str
 
 
 def new_id(table: int, entropy: bytes, now: float) -> Id[object]:

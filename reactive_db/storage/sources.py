@@ -149,6 +149,6 @@ def _times(column: pa.Array) -> list[Any]:
     """Datetimes in UTC, of a column in microseconds: numpy makes them eight times as fast as Arrow does."""
     naive = column.cast(pa.timestamp("us"))  # Arrow keeps UTC, with or without a zone
     times = naive.to_numpy(zero_copy_only=False).tolist()
-    if any(type(time) is int for time in times):
+    if any(type(at) is int for at in times):
         return cast("list[Any]", pc.assume_timezone(naive, "UTC").to_pylist())  # says which year is out of range
-    return [None if time is None else time.replace(tzinfo=UTC) for time in times]
+    return [None if at is None else at.replace(tzinfo=UTC) for at in times]

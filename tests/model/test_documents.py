@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import types
+from typing import Any, get_args
 
 import pytest
 
 import reactive_db as rdb
 from reactive_db import limits
 from reactive_db.errors import SchemaError
+from reactive_db.model.codec import target_table
 from reactive_db.model.documents import (
     Document,
     current_document,
@@ -87,6 +89,29 @@ def test_a_document_class_is_found_by_its_table_or_its_name() -> None:
     assert declared_document("documents_places") is Place
     assert declared_document("Place") is Place
     assert declared_document("NoSuchPlace") is None
+
+
+NEIGHBOUR = """
+import reactive_db as rdb
+
+class Street(rdb.Document, table="{module}_streets"):
+    name: str
+
+class House(rdb.Document, table="{module}_houses"):
+    street: rdb.Id["Street"]
+"""
+
+
+def test_a_name_means_the_class_of_the_module_that_says_it() -> None:
+    modules = [types.ModuleType(name) for name in ("documents_north", "documents_south")]
+    for module in modules:
+        source = NEIGHBOUR.format(module=module.__name__)
+        exec(compile(source, module.__name__, "exec", dont_inherit=True), vars(module))
+    for module in modules:
+        (target,) = get_args(module.House.__annotations__["street"])
+        assert target_table(target) == f"{module.__name__}_streets"
+        assert declared_document("Street", module.__name__) is module.Street
+    assert declared_document("Street", "elsewhere") is modules[-1].Street
 
 
 def test_a_class_without_a_table_may_be_a_base_for_others() -> None:

@@ -131,7 +131,7 @@ def test_what_is_no_id_is_refused_with_the_reason(damage, says: str) -> None:  #
 
 def test_a_name_in_an_annotation_stays_a_name() -> None:
     assert get_origin(Id["messages"]) is Id  # type: ignore[type-arg]
-    assert get_args(Id["messages"]) == (Named("messages"),)  # type: ignore[type-arg]
+    assert get_args(Id["messages"]) == (Named("messages", __name__),)  # type: ignore[type-arg]
 
 
 def test_an_annotation_put_together_again_is_the_same() -> None:

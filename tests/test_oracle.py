@@ -651,7 +651,7 @@ def test_a_broken_variant_is_caught(
 ) -> None:
     breaks(monkeypatch)
     # Any failure will do, so none is made smaller.
-    quick = settings(max_examples=200, stateful_step_count=40, database=None, deadline=None, phases=[Phase.generate])
+    quick = settings(max_examples=2_000, stateful_step_count=40, database=None, deadline=None, phases=[Phase.generate])
     with pytest.raises(AssertionError):
         run_state_machine_as_test(ReadsAndWrites, settings=quick)
 

@@ -239,7 +239,7 @@ def test_a_broken_table_is_caught(broken: type[Table]) -> None:
         table_class = broken
 
     # Any failure will do, so none is made smaller.
-    quick = settings(max_examples=400, stateful_step_count=30, database=None, phases=[Phase.generate])
+    quick = settings(max_examples=4_000, stateful_step_count=30, database=None, phases=[Phase.generate])
     with pytest.raises(Exception) as caught:  # an assertion, of the machine or of the table
         run_state_machine_as_test(Broken, settings=quick)
     assert isinstance(caught.value, AssertionError | KeyError)

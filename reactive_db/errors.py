@@ -14,6 +14,7 @@
     ├── SqlError                    [invalid-sql]          a statement that DuckDB or we refuse      (ValueError)
     ├── ReadOnlyError               [read-only]            a query that writes                       (TypeError)
     ├── FunctionError               [function-misused]     a function called where it cannot run     (TypeError)
+    ├── LiveCycleError              [live-cycle]           live cells that wait for each other       (RuntimeError)
     ├── LimitError                  [limit-exceeded]       a named limit was passed                  (RuntimeError)
     │   └── FunctionTimeoutError    [function-timeout]     a function ran past its time              (TimeoutError)
     ├── ConflictError               [conflict]             a read set overlaps a later commit; retryable
@@ -161,6 +162,12 @@ class FunctionError(ReactiveDBError, TypeError):
     """A function used where it cannot run: not decorated, or of the wrong kind."""
 
     code = "function-misused"
+
+
+class LiveCycleError(ReactiveDBError, RuntimeError):
+    """Live cells read names that each other assign, in a circle."""
+
+    code = "live-cycle"
 
 
 class LimitError(ReactiveDBError, RuntimeError):

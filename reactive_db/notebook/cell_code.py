@@ -12,11 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from reactive_db.notebook.names import names_of
+
 _FRAMES_SHOWN: Final = 4
 
 
 class CellCode:
     """Python with IPython's magics; the value of a last expression is displayed.
+
+    Attributes:
+        names: what it assigns and reads.
 
     Raises:
         SyntaxError: `source` is not Python. `await` is one, too: a live cell cannot wait.
@@ -26,6 +31,7 @@ class CellCode:
         self._shell = shell
         text = shell.transform_cell(source)
         self._file = shell.compile.cache(text, shell.execution_count, raw_code=source)
+        self.names = names_of(text)
         module = shell.transform_ast(shell.compile.ast_parse(text, filename=self._file))
         last = module.body.pop() if module.body and isinstance(module.body[-1], ast.Expr) else None
         self._is_quiet = shell.displayhook.semicolon_at_end_of_expression(text)

@@ -14,6 +14,7 @@ from reactive_db.handles import QueryHandle
 from reactive_db.notebook.capture import is_capturing
 from reactive_db.notebook.executions import current_execution
 from reactive_db.notebook.live_cell import LiveCell
+from reactive_db.notebook.live_command import run_command
 from reactive_db.notebook.live_display import LiveDisplay
 from reactive_db.notebook.live_table import LiveTable, table_of
 from reactive_db.notebook.refresher import Loop, Refresher
@@ -26,7 +27,8 @@ def load(shell: Any) -> None:
     """Add the extension to an IPython shell; does nothing if it has it already."""
     if shell not in _loaded:
         loop = _main_loop(shell)
-        shell.register_magic_function(_run_once(shell), "cell", "live")
+        if loop is None:
+            shell.register_magic_function(_run_once(shell), "cell", "live")
         if loop is not None:
             _loaded[shell] = Extension(shell, loop)
 
@@ -36,7 +38,8 @@ def unload(shell: Any) -> None:
     extension = _loaded.pop(shell, None)
     if extension is not None:
         extension.close()
-    shell.magics_manager.magics["cell"].pop("live", None)
+    for kind in ("cell", "line"):
+        shell.magics_manager.magics[kind].pop("live", None)
 
 
 class Extension:
@@ -46,7 +49,7 @@ class Extension:
         self._shell = shell
         self._runtime = SystemRuntime()
         self._refresher = Refresher(loop, self._runtime)
-        shell.register_magic_function(self._live, "cell", "live")
+        shell.register_magic_function(self._live, "line_cell", "live")
         shell.display_formatter.ipython_display_formatter.for_type(QueryHandle, self._show)
         shell.events.register("pre_run_cell", self._before_cell)
         shell.events.register("post_run_cell", self._after_cell)
@@ -57,23 +60,34 @@ class Extension:
         self._shell.display_formatter.ipython_display_formatter.pop(QueryHandle, None)
         self._refresher.remove(lambda output: True)
 
-    def _live(self, line: str, source: str) -> None:
+    def _live(self, line: str, source: str | None = None) -> None:
         """%%live: run this cell now, and again whenever something it has read changes.
 
-        Reading is: the `.value` of a handle, `db.run(query, …)`, `db.sql(…)`. Output, errors and figures are shown in
-        place of the earlier ones. Running the cell again replaces its code.
+        Reading is: the `.value` of a handle, `db.run(query, …)`, `db.sql(…)`, and a name that another live cell
+        assigns. Output, errors and figures are shown in place of the earlier ones. Running the cell again replaces its
+        code.
+
+        %live lists the live cells; %live pause, resume and stop take numbers of cells, or none for all.
         """
+        if source is None:
+            listed = run_command(line, self._refresher)
+            self._shell.display_pub.publish(listed.data, listed.metadata)
+        else:
+            self._run_live(source)
+
+    def _run_live(self, source: str) -> None:
         made_by = current_execution(self._shell)
-        cell = LiveCell(self._shell, source, self._display(), self._refresher, made_by)
+        cell = LiveCell(self._shell, source, self._display(), self._refresher, made_by, self._runtime)
         if made_by.cell is None:
             # A front end that does not name its cells: the same code is taken for the same cell.
             self._refresher.remove(lambda output: isinstance(output, LiveCell) and output.source == source)
-        try:
-            cell.run_first()
-        except BaseException:
-            cell.close()
-            raise
         self._refresher.add(cell)
+        try:
+            cell.run_first(is_fed=self._refresher.is_fed(cell))
+        except BaseException:
+            self._refresher.remove(lambda output: output is cell)
+            raise
+        self._refresher.ran(cell)
 
     def _show(self, handle: QueryHandle[Any]) -> None:
         """Show a handle where the running cell is; inside a live cell it is part of that cell's output."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from reactive_db.notebook.capture import capturing
 from reactive_db.notebook.cell_code import CellCode, interruptible
@@ -12,6 +12,10 @@ from reactive_db.notebook.live_display import LiveDisplay
 from reactive_db.notebook.outputs import Display, Part, Stream, display_of, failed_display_of
 from reactive_db.notebook.reads import Reads
 from reactive_db.notebook.refresher import Refresher
+from reactive_db.presentation import shortened
+from reactive_db.runtime import Runtime
+
+_LABEL_CHARACTERS: Final = 40
 
 
 class LiveCell:
@@ -21,12 +25,31 @@ class LiveCell:
 
     Attributes:
         source: the code.
+        number: of the cell's execution, as the notebook shows it.
+        runs: how often it ran.
+        seconds: how long the last run took.
+        has_failed: whether that raised.
     """
 
-    def __init__(self, shell: Any, source: str, display: LiveDisplay, refresher: Refresher, made_by: Execution) -> None:
+    def __init__(
+        self,
+        shell: Any,
+        source: str,
+        display: LiveDisplay,
+        refresher: Refresher,
+        made_by: Execution,
+        runtime: Runtime,
+    ) -> None:
         self.made_by = made_by
         self.source = source
+        self.number: int = shell.execution_count
+        self.label = f"[{self.number}] {first_line(source)}"
+        self.runs = 0
+        self.seconds = 0.0
+        self.has_failed = False
+        self._runtime = runtime
         self._code = CellCode(shell, source)
+        self.names = self._code.names
         self._publisher = shell.display_pub
         self._display = display
         self._refresher = refresher
@@ -34,16 +57,21 @@ class LiveCell:
         self._good: Sequence[Part] = ()
         self._shown = Display({})
 
-    def run_first(self) -> None:
-        """Run as part of the cell that the user has just run.
+    def run_first(self, *, is_fed: bool) -> None:
+        """Run as part of the cell that the user has just run; `is_fed` by other live cells, which assign what it reads.
 
         Raises:
-            Exception: what the code raised, if it has read nothing: no change could mend it.
+            Exception: what the code raised, if it follows nothing: no change could mend it.
             KeyboardInterrupt: the user stopped it.
         """
         error = self._run()
-        if error is not None and (len(self._reads) == 0 or not isinstance(error, Exception)):
+        if error is not None and not (isinstance(error, Exception) and (is_fed or len(self._reads))):
             raise error
+
+    @property
+    def reads(self) -> int:
+        """How many handles its last run read."""
+        return len(self._reads)
 
     def is_stale(self) -> bool:
         return self._reads.is_stale()
@@ -64,6 +92,7 @@ class LiveCell:
     def _run(self) -> BaseException | None:
         """Run, show the output or the error, and return the error."""
         reads, failure = Reads(self._refresher.wake), None
+        began = self._runtime.monotonic()
         with capturing(self._publisher) as capture, reads.following():
             try:
                 with interruptible():
@@ -75,6 +104,9 @@ class LiveCell:
             reads.keep(self._reads)
         self._reads.close()
         self._reads = reads
+        self.runs += 1
+        self.seconds = self._runtime.monotonic() - began
+        self.has_failed = failure is not None
         self._show_run(capture.parts, failure)
         return failure
 
@@ -89,3 +121,9 @@ class LiveCell:
     def _show(self, display: Display) -> None:
         self._shown = display
         self._display.show(display)
+
+
+def first_line(source: str) -> str:
+    """The first line of code that says something."""
+    lines = [line.strip() for line in source.splitlines()]
+    return shortened(next((line for line in lines if line and not line.startswith("#")), ""), _LABEL_CHARACTERS)

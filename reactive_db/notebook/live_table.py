@@ -7,6 +7,7 @@ from typing import Any
 from reactive_db.handles import QueryHandle
 from reactive_db.notebook.executions import Execution
 from reactive_db.notebook.live_display import LiveDisplay
+from reactive_db.notebook.names import NO_NAMES
 from reactive_db.notebook.outputs import Display
 from reactive_db.notebook.reads import Reads
 from reactive_db.notebook.refresher import Refresher
@@ -20,6 +21,8 @@ class LiveTable:
         self, handle: QueryHandle[Any], display: LiveDisplay, refresher: Refresher, made_by: Execution
     ) -> None:
         self.made_by = made_by
+        self.names = NO_NAMES
+        self.label = handle.title
         self._handle = handle
         self._display = display
         self._refresher = refresher

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from reactive_db import limits
 from reactive_db.errors import LimitError
 from reactive_db.notebook.executions import Execution
+from reactive_db.notebook.names import Names, in_order
 from reactive_db.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -38,9 +39,13 @@ class LiveOutput(Protocol):
 
     Attributes:
         made_by: the run of a cell that shows it.
+        names: what its code assigns and reads.
+        label: what a person calls it.
     """
 
     made_by: Execution
+    names: Names
+    label: str
 
     def is_stale(self) -> bool:
         """Whether it would look different now."""
@@ -62,6 +67,8 @@ class Refresher:
     """Keeps live outputs right.
 
     Responsibilities: when, in which order, how often. Not: what an output shows, or what it reads.
+
+    An output whose code reads a name that another one assigns comes after it, and with it.
     """
 
     def __init__(self, loop: Loop, runtime: Runtime) -> None:
@@ -69,6 +76,11 @@ class Refresher:
         self._runtime = runtime
         self._thread = threading.get_ident()
         self._outputs: dict[LiveOutput, None] = {}
+        self._order: list[LiveOutput] = []
+        """The same, each after those whose names it reads."""
+        self._touched: set[LiveOutput] = set()
+        """Those whose names another output has assigned since they ran."""
+        self._paused: set[LiveOutput] = set()
         self._unsaved: dict[LiveOutput, None] = {}
         self._lock = threading.Lock()
         self._is_due = False
@@ -81,11 +93,42 @@ class Refresher:
         return len(self._outputs)
 
     def add(self, output: LiveOutput) -> None:
-        """Keep `output` right from now on. Past LIVE_OUTPUTS_MAX the oldest one stops."""
+        """Keep `output` right from now on. Past LIVE_OUTPUTS_MAX the oldest one stops.
+
+        Raises:
+            LiveCycleError: it reads names of outputs that read its own.
+        """
+        names = {one: one.names for one in (*self._outputs, output)}
+        self._order = in_order(names, lambda one: one.label)
         self._outputs[output] = None
         if len(self._outputs) > limits.LIVE_OUTPUTS_MAX:
             oldest = next(iter(self._outputs))
             self._stop(oldest, f"more than {limits.LIVE_OUTPUTS_MAX} outputs are live", "LIVE_OUTPUTS_MAX")
+
+    def is_fed(self, output: LiveOutput) -> bool:
+        """Whether `output` reads a name that another one assigns."""
+        return any(one is not output and one.names.feed(output.names) for one in self._outputs)
+
+    def ran(self, output: LiveOutput) -> None:
+        """`output` was run by hand: those that read its names are to be refreshed."""
+        self._touched.update(self._readers(output))
+
+    @property
+    def outputs(self) -> list[LiveOutput]:
+        """Everything that is live, the oldest first."""
+        return list(self._outputs)
+
+    def is_paused(self, output: LiveOutput) -> bool:
+        return output in self._paused
+
+    def pause(self, output: LiveOutput) -> None:
+        """Let `output` stay as it is until it is resumed."""
+        self._paused.add(output)
+
+    def resume(self, output: LiveOutput) -> None:
+        """Bring `output` up to date, soon, and keep it so."""
+        self._paused.discard(output)
+        self.wake()
 
     def remove(self, is_gone: Callable[[LiveOutput], bool]) -> None:
         """Close and forget the outputs for which `is_gone` is true."""
@@ -116,8 +159,7 @@ class Refresher:
             if self._runtime.monotonic() >= deadline:
                 self.wake()
                 break
-            self._refresh(stale)
-            for output in stale:
+            for output in self._refresh(stale):
                 self._unsaved.pop(output, None)
         for output in list(self._unsaved):
             self._guarded(output, output.repeat)
@@ -137,21 +179,38 @@ class Refresher:
             return
         began = self._runtime.monotonic()
         stale = self._stale()
-        self._refresh(stale)
-        self._unsaved.update(dict.fromkeys(stale))
+        refreshed = self._refresh(stale)
+        self._unsaved.update(dict.fromkeys(refreshed))
         ended = self._runtime.monotonic()
-        rest = max(limits.LIVE_UPDATE_INTERVAL_SECONDS, len(stale) / limits.LIVE_UPDATES_PER_SECOND_MAX, ended - began)
-        self._next_round = ended + rest
+        sent = len(refreshed) / limits.LIVE_UPDATES_PER_SECOND_MAX
+        self._next_round = ended + max(limits.LIVE_UPDATE_INTERVAL_SECONDS, sent, ended - began)
 
     def _stale(self) -> list[LiveOutput]:
-        return [output for output in self._outputs if output.is_stale()]
+        awake = [output for output in self._order if output not in self._paused]
+        return [output for output in awake if output in self._touched or output.is_stale()]
 
-    def _refresh(self, stale: list[LiveOutput]) -> None:
-        """One round. Outputs whose own code keeps the rounds going are stopped after LIVE_ROUNDS_MAX of them."""
+    def _readers(self, output: LiveOutput) -> list[LiveOutput]:
+        return [one for one in self._order if one is not output and output.names.feed(one.names)]
+
+    def _refresh(self, stale: list[LiveOutput]) -> list[LiveOutput]:
+        """One round, in order: `stale`, and all that read names assigned in it, each once; what was refreshed.
+
+        Outputs whose own code keeps the rounds going are stopped after LIVE_ROUNDS_MAX of them.
+        """
         self._culprits.clear()
+        refreshed: list[LiveOutput] = []
+        due = set(stale)
         try:
-            for self._refreshing in stale:
-                self._guarded(self._refreshing, self._refreshing.refresh)
+            for output in list(self._order):
+                if output not in due:
+                    continue
+                self._refreshing = output
+                self._touched.discard(output)
+                self._guarded(output, output.refresh)
+                refreshed.append(output)
+                readers = set(self._readers(output))
+                self._touched |= readers & self._paused
+                due |= readers - self._paused
         finally:
             self._refreshing = None
         self._rounds = self._rounds + 1 if self._culprits else 0
@@ -160,6 +219,7 @@ class Refresher:
             why = f"{limits.LIVE_ROUNDS_MAX} times in a row, it changed what live cells read"
             for output in list(self._culprits):
                 self._stop(output, why, "LIVE_ROUNDS_MAX")
+        return refreshed
 
     def _stop(self, output: LiveOutput, why: str, limit: str) -> None:
         self._forget(output)
@@ -177,3 +237,6 @@ class Refresher:
     def _forget(self, output: LiveOutput) -> None:
         self._outputs.pop(output, None)
         self._unsaved.pop(output, None)
+        self._order = [one for one in self._order if one is not output]
+        self._touched.discard(output)
+        self._paused.discard(output)

@@ -192,3 +192,51 @@ def items(ctx: rdb.QueryCtx) -> list[Item]:
 """
     )
     assert shown.text == "2"
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_a_live_cell_assigns_wakes_the_live_cells_that_read_it(page: Any) -> None:
+    page.run("handle = db.live(items)")
+    assert "NameError" in page.run("%%live\nf'{twice} items, twice over'").error, "nobody could mend that"
+    page.run("%%live\ncount = len(handle.value)")
+    page.run("%%live\ntwice = count * 2")
+    (last,) = page.run("%%live\nf'{twice} items, twice over'").shown
+    page.run("db.run(add, 'x')")
+    assert (last.text, last.updates) == ("'2 items, twice over'", 1)
+
+
+def test_a_diamond_of_names_runs_each_cell_once(page: Any) -> None:
+    page.run("handle = db.live(items)\nruns = []")
+    page.run("%%live\nn = len(handle.value)\nruns.append('n')")
+    page.run("%%live\nleft = n + 1\nruns.append('left')")
+    page.run("%%live\nright = n + 2\nruns.append('right')")
+    (shown,) = page.run("%%live\nruns.append('sum')\nleft + right").shown
+    page.run("runs.clear()\ndb.run(add, 'x')")
+    assert page.run("print(*runs)").streams.split() in (["n", "left", "right", "sum"], ["n", "right", "left", "sum"])
+    assert (shown.text, shown.updates) == ("5", 1)
+
+
+def test_running_a_live_cell_by_hand_wakes_its_readers(page: Any) -> None:
+    page.run("%%live\nrate = 2", cell_id="rate")
+    (shown,) = page.run("%%live\nrate * 10", cell_id="reader").shown
+    page.run("%%live\nrate = 3", cell_id="rate")
+    assert (shown.text, shown.updates) == ("30", 1)
+
+
+def test_a_reader_that_failed_is_mended_by_the_cell_that_it_reads(page: Any) -> None:
+    page.run("%%live\nrate = 0", cell_id="rate")
+    (shown,) = page.run("%%live\n1 / rate", cell_id="reader").shown
+    assert "ZeroDivisionError" in shown.text
+    page.run("%%live\nrate = 4", cell_id="rate")
+    assert shown.text == "0.25"
+
+
+def test_cells_that_read_each_others_names_are_refused(page: Any) -> None:
+    page.run("ping = pong = 0")
+    page.run("%%live\nping = pong + 1")
+    error = page.run("%%live\npong = ping + 1").error
+    assert "LiveCycleError" in error
+    assert "ping = pong + 1" in error
+    assert "pong = ping + 1" in error

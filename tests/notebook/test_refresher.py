@@ -8,7 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from reactive_db import limits
+from reactive_db.errors import LiveCycleError
 from reactive_db.notebook.executions import Execution
+from reactive_db.notebook.names import NO_NAMES, Names, names_of
 from reactive_db.notebook.refresher import Refresher
 from reactive_db.testing.runtime import SeededRuntime
 
@@ -37,8 +39,10 @@ class FakeLoop:
 class FakeOutput:
     """A live output that writes down what is asked of it."""
 
-    def __init__(self, on_refresh: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, on_refresh: Callable[[], None] = lambda: None, names: Names = NO_NAMES) -> None:
         self.made_by = Execution()
+        self.names = names
+        self.label = "output"
         self.stale = False
         self.log: list[str] = []
         self._on_refresh = on_refresh
@@ -69,6 +73,11 @@ class Fixture:
 
     def add(self, on_refresh: Callable[[], None] = lambda: None) -> FakeOutput:
         output = FakeOutput(on_refresh)
+        self.refresher.add(output)
+        return output
+
+    def add_cell(self, code: str, log: list[str]) -> FakeOutput:
+        output = FakeOutput(lambda: log.append(code), names_of(code))
         self.refresher.add(output)
         return output
 
@@ -226,3 +235,48 @@ def test_an_output_that_cannot_be_shown_is_forgotten(fixture: Fixture, caplog: p
     assert (broken.log, other.log) == (["refresh"], ["refresh"])
     assert "could not be shown" in caplog.text
     assert len(fixture.refresher) == 1
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_readers_of_a_name_follow_in_order_each_once() -> None:
+    fixture, log = Fixture(), list[str]()
+    join, left, right, source = (fixture.add_cell(code, log) for code in ("d = b + c", "b = a", "c = a", "a = 1"))
+    fixture.change(source)
+    fixture.refresher.settle()
+    assert log[0] == "a = 1"
+    assert sorted(log[1:3]) == ["b = a", "c = a"]
+    assert log[3:] == ["d = b + c"]
+    assert not any(output.stale for output in (join, left, right))
+
+
+def test_what_is_stale_by_itself_and_by_a_name_is_refreshed_once() -> None:
+    fixture, log = Fixture(), list[str]()
+    reader, source = fixture.add_cell("b = a", log), fixture.add_cell("a = 1", log)
+    fixture.change(reader, source)
+    fixture.loop.run()
+    assert log == ["a = 1", "b = a"]
+
+
+def test_a_paused_reader_catches_up_when_it_is_resumed() -> None:
+    fixture, log = Fixture(), list[str]()
+    source, reader = fixture.add_cell("a = 1", log), fixture.add_cell("b = a", log)
+    fixture.refresher.pause(reader)
+    fixture.change(source)
+    fixture.refresher.settle()
+    assert log == ["a = 1"]
+    fixture.refresher.resume(reader)
+    fixture.refresher.settle()
+    assert log == ["a = 1", "b = a"]
+
+
+def test_a_circle_is_refused_and_the_others_stay_live() -> None:
+    fixture, log = Fixture(), list[str]()
+    first = fixture.add_cell("a = b", log)
+    with pytest.raises(LiveCycleError):
+        fixture.add_cell("b = a", log)
+    assert fixture.refresher.outputs == [first]
+    fixture.change(first)
+    fixture.refresher.settle()
+    assert log == ["a = b"]

@@ -65,7 +65,6 @@ def test_magics_work_in_it(page: Any) -> None:
 
 
 def test_figures_are_part_of_its_output(page: Any) -> None:
-    pytest.importorskip("matplotlib")
     page.run("import matplotlib.pyplot as plt\nhandle = db.live(items)")
     (shown,) = page.run("%%live\nplt.plot([item.n for item in handle.value]);").shown
     before = shown.data["image/png"]

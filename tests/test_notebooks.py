@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SECONDS_MAX = 120
 LIVE = "%%live\n"
-LOADING = {"01-quickstart"}
+LOADING = {"01-quickstart", "03-dashboard"}
 """Those that load real data, with a progress bar, into a store that they find again."""
 
 
@@ -63,7 +63,8 @@ def shown(output: NotebookNode) -> str:
 
 
 def shows_a_handle(cell: NotebookNode) -> bool:
-    return any(o.output_type == "display_data" and "text/html" in o["data"] for o in cell.outputs)
+    is_magic = cell.source.startswith("%")
+    return not is_magic and any(o.output_type == "display_data" and "text/html" in o["data"] for o in cell.outputs)
 
 
 def loaded(notebook: NotebookNode) -> list[str]:

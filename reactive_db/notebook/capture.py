@@ -94,6 +94,23 @@ def capturing(publisher: Any) -> Iterator[Capture]:
         _current.reset(token)
 
 
+@contextmanager
+def formatting_errors_raised(shell: Any) -> Iterator[None]:
+    """Within, what cannot be displayed is an error of the live cell; IPython would show it in whatever cell runs."""
+    report = shell.showtraceback
+
+    def raise_or_report(exc_info: Any = None, *args: Any, **options: Any) -> None:
+        if is_capturing() and exc_info is not None:
+            raise exc_info[1]
+        report(exc_info, *args, **options)
+
+    shell.showtraceback = raise_or_report
+    try:
+        yield
+    finally:
+        shell.showtraceback = report
+
+
 class _Diverted:
     """A text stream that gives to the capture what is written in its context, and the rest to the stream it covers."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from reactive_db.notebook.capture import capturing
+from reactive_db.notebook.capture import capturing, formatting_errors_raised
 from reactive_db.notebook.cell_code import CellCode, interruptible
 from reactive_db.notebook.executions import Execution
 from reactive_db.notebook.live_display import LiveDisplay
@@ -50,7 +50,7 @@ class LiveCell:
         self._runtime = runtime
         self._code = CellCode(shell, source)
         self.names = self._code.names
-        self._publisher = shell.display_pub
+        self._shell = shell
         self._display = display
         self._refresher = refresher
         self._reads = Reads(refresher.wake)
@@ -93,7 +93,11 @@ class LiveCell:
         """Run, show the output or the error, and return the error."""
         reads, failure = Reads(self._refresher.wake), None
         began = self._runtime.monotonic()
-        with capturing(self._publisher) as capture, reads.following():
+        with (
+            capturing(self._shell.display_pub) as capture,
+            formatting_errors_raised(self._shell),
+            reads.following(),
+        ):
             try:
                 with interruptible():
                     self._code.run()

@@ -88,6 +88,24 @@ def test_an_error_shows_in_place_and_the_next_change_mends_it(page: Any) -> None
     assert cell.error == ""
 
 
+BROKEN = """
+class Broken:
+    def __init__(self, n): self.n = n
+    def _repr_html_(self): return str(1 / self.n)
+"""
+
+
+@pytest.mark.parametrize("show", ["Broken(len(handle.value))", "display(Broken(len(handle.value)));"])
+def test_what_cannot_be_displayed_is_an_error_in_place(page: Any, show: str) -> None:
+    page.run(BROKEN + "handle = db.live(items)\ndb.run(add, 'one')")
+    (shown,) = page.run(f"%%live\n{show}").shown
+    emptied = page.run("db.run(clear)")
+    assert "ZeroDivisionError" in shown.text
+    assert (emptied.error, emptied.streams) == ("", "")
+    page.run("db.run(add, 'a')\ndb.run(add, 'b')")
+    assert shown.html == "0.5"
+
+
 def test_an_error_of_the_first_run_can_be_mended_by_a_change(page: Any) -> None:
     page.run("handle = db.live(items)")
     cell = page.run("%%live\nhandle.value[0].name")

@@ -26,6 +26,9 @@ _CAPTION_CHARACTERS: Final = 100
 _TEXT_WIDTH: Final = 120
 """Of a text table where no terminal says how wide it is."""
 
+_MARK: Final = "reactive_db"
+"""Our key in the metadata of a display."""
+
 _NOTHING: Final = "—"
 _GAP: Final = "  "
 
@@ -135,6 +138,18 @@ def as_html(value: Any, *, caption: str = "", error: Exception | None = None, be
 def framed(body: str) -> str:
     """HTML in our own style, whatever page it is on."""
     return f'<div class="reactive-db">{_STYLE}{body}</div>'
+
+
+def failure_mark(failure: str) -> dict[str, Any]:
+    """Metadata for a display that shows `failure`, so that readers of a saved notebook need not search its HTML."""
+    return {_MARK: {"failed": failure}}
+
+
+def failure_in(metadata: Mapping[str, Any]) -> str | None:
+    """What failed, if a display with this metadata shows a failure of ours."""
+    mark = metadata.get(_MARK)
+    failure = mark.get("failed") if isinstance(mark, Mapping) else None
+    return None if failure is None else str(failure)
 
 
 def cell_text(value: Any) -> str:

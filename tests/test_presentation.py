@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import reactive_db as rdb
-from reactive_db.presentation import ROWS_SHOWN, as_grid, as_html, as_text, cell_text
+from reactive_db.presentation import ROWS_SHOWN, as_grid, as_html, as_text, cell_text, failure_in, failure_mark
 
 
 class Colour(Enum):
@@ -168,3 +168,9 @@ def test_data_frames_keep_their_own_html() -> None:
     html = as_html(pandas.DataFrame({"a": [1]}), caption="frame()")
     assert "dataframe" in html
     assert "frame()" in html
+
+
+@pytest.mark.parametrize("metadata", [{}, {"reactive_db": {}}, {"reactive_db": "else"}, {"failed": "else"}])
+def test_only_our_own_mark_says_that_a_display_failed(metadata: dict[str, Any]) -> None:
+    assert failure_in(metadata) is None
+    assert failure_in({**metadata, **failure_mark("ValueError: no")}) == "ValueError: no"

@@ -11,7 +11,7 @@ from reactive_db.notebook.names import NO_NAMES
 from reactive_db.notebook.outputs import Display
 from reactive_db.notebook.reads import Reads
 from reactive_db.notebook.refresher import Refresher
-from reactive_db.presentation import as_html
+from reactive_db.presentation import as_html, failure_mark
 
 
 class LiveTable:
@@ -57,4 +57,5 @@ def table_of(handle: QueryHandle[Any], error: Exception | None, before: Any = No
     """What a handle looks like; rows that `before` did not have light up."""
     value = handle.value
     html = as_html(value, caption=handle.title, error=error, before=before)
-    return Display({"text/plain": repr(handle), "text/html": html})
+    mark = {} if error is None else failure_mark(f"{type(error).__name__}: {error}")
+    return Display({"text/plain": repr(handle), "text/html": html}, mark)

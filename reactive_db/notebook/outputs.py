@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Final, Literal
 
-from reactive_db.presentation import framed
+from reactive_db.presentation import failure_in, failure_mark, framed
 
 StreamName = Literal["stdout", "stderr"]
 
@@ -53,7 +53,7 @@ def display_of(parts: Sequence[Part]) -> Display:
         return Display({"text/plain": ""})
     if len(parts) == 1:
         return _alone(parts[0])
-    return Display({"text/plain": _text(parts), "text/html": framed(_html(parts))})
+    return Display({"text/plain": _text(parts), "text/html": framed(_html(parts))}, _mark(parts))
 
 
 def failed_display_of(good: Sequence[Part], printed: Sequence[Part], failure: str) -> Display:
@@ -61,7 +61,7 @@ def failed_display_of(good: Sequence[Part], printed: Sequence[Part], failure: st
     faded = f'<div style="opacity: 0.5">{_html(good)}</div>' if good else ""
     alert = f'<div role="alert">{escape(failure)}</div>'
     text = "\n".join(text for text in (_text(good), _text(printed), failure) if text)
-    return Display({"text/plain": text, "text/html": framed(faded + _html(printed) + alert)})
+    return Display({"text/plain": text, "text/html": framed(faded + _html(printed) + alert)}, failure_mark(failure))
 
 
 def _alone(part: Part) -> Display:
@@ -70,6 +70,12 @@ def _alone(part: Part) -> Display:
     # Every replaced widget view stays behind in the page: 60 updates would leave 60 views.
     data = {mime: content for mime, content in part.data.items() if mime != _WIDGET}
     return Display(data, part.metadata)
+
+
+def _mark(parts: Iterable[Part]) -> dict[str, Any]:
+    """The mark of what has failed among `parts`: a handle shown in a live cell can be one."""
+    failures = [failure for part in parts if isinstance(part, Display) and (failure := failure_in(part.metadata))]
+    return failure_mark("\n".join(failures)) if failures else {}
 
 
 def _text(parts: Iterable[Part]) -> str:

@@ -64,3 +64,11 @@ def test_a_failure_stands_below_the_faded_last_output() -> None:
     html = str(shown.data["text/html"])
     assert html.index("opacity: 0.5") < html.index("good") < html.index("debug") < html.index("ValueError: &lt;no&gt;")
     assert shown.data["text/plain"] == "good\ndebug\nValueError: <no>"
+
+
+def test_a_failure_is_marked_for_readers_of_a_saved_notebook() -> None:
+    failed = failed_display_of([], [], "ValueError: no")
+    assert failed.metadata == {"reactive_db": {"failed": "ValueError: no"}}
+    assert display_of([failed]).metadata == failed.metadata
+    assert display_of([Stream("stdout", "x"), failed]).metadata == failed.metadata
+    assert display_of([Stream("stdout", "x"), Stream("stderr", "y")]).metadata == {}

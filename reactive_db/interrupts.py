@@ -47,8 +47,8 @@ class _TakenBack(BaseException):
 def take_back() -> None:
     """Forget an `interrupt` of this thread that did not arrive yet.
 
-    Another one takes its place and arrives here. Only to remove it would leave Python 3.11 on the watch for it in
-    every thread: each bytecode takes the slow path, and the first traced call (a debugger, coverage) never returns.
+    Another one takes its place and arrives here. Only to remove it would leave Python 3.11 on the watch for it
+    for ever, and in every thread the first traced call (a debugger, coverage) would never return.
     """
     with Uninterrupted(), contextlib.suppress(_TakenBack):
         with _guard:

@@ -177,6 +177,12 @@ def shortened(text: str, characters: int) -> str:
     return head if len(head) <= characters else head[: characters - 1] + "…"
 
 
+def first_line(code: str, characters: int) -> str:
+    """The first line of a cell that says something, as `shortened`."""
+    lines = [line.strip() for line in code.splitlines()]
+    return shortened(next((line for line in lines if line and not line.startswith("#")), ""), characters)
+
+
 def _record(item: Any) -> Mapping[str, Any] | None:
     if isinstance(item, Document):
         return {name: getattr(item, name) for name in item.__struct_fields__ if name not in SYSTEM_FIELDS}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -41,7 +40,7 @@ from reactive_db.reactive.subscription_index import SubscriptionIndex
 from reactive_db.runtime import SystemRuntime
 from reactive_db.testing.runtime import SeededRuntime
 from reactive_db.testing.stores import memory_database
-from reactive_db.testing.workloads import switching_often
+from reactive_db.testing.threads import run_in_threads, switching_often
 from tests.oracle_model import DEFAULTS, FILTERS, INDEXES, Model, Spec, answer, canonical, labels, page_end_of, totals
 
 TOTALS = 'SELECT "group", count(*), sum(rank)::BIGINT FROM oracle_things GROUP BY "group" ORDER BY "group"'
@@ -678,7 +677,7 @@ def test_handles_are_right_when_threads_have_come_to_rest(seed: int) -> None:
             handle.observe(partial(_note, stamps), "ts")
             handle.observe(partial(_note, values), "value")
         with switching_often():
-            in_threads([partial(busy, db, ids, Random(f"{seed}/{number}")) for number in range(5)])
+            run_in_threads([partial(busy, db, ids, Random(f"{seed}/{number}")) for number in range(5)])
         db.run(work, [], fails=False)
         for handle, (stamps, values) in zip(handles, news, strict=True):
             query = handle._query
@@ -715,22 +714,3 @@ def busy(db: Database, ids: list[str], random: Random) -> None:
 
 def row_of(random: Random) -> dict[str, Any]:
     return {"group": random.choice(["a", "b"]), "rank": random.randrange(4), "note": random.choice([None, "n"])}
-
-
-def in_threads(calls: list[Callable[[], None]]) -> None:
-    failures: list[BaseException] = []
-
-    def run(call: Callable[[], None]) -> None:
-        try:
-            call()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(call,), daemon=True) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60.0)
-        assert not thread.is_alive(), "stuck"
-    if failures:
-        raise failures[0]

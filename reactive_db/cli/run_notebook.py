@@ -20,7 +20,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from reactive_db.presentation import failure_in, shortened
+from reactive_db.presentation import failure_in, first_line, shortened
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -163,7 +163,7 @@ def _run(client: NotebookClient) -> str:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(cells))
         for number, (index, cell) in enumerate(cells, 1):
-            progress.update(task, description=_first_line(cell))
+            progress.update(task, description=first_line(cell.source, _LINE_CHARACTERS))
             failure = _failure_of(client, index)
             if failure:
                 return f"{_named(number, cell)} {failure}"
@@ -201,11 +201,7 @@ def _code_cells(notebook: NotebookNode) -> Iterator[tuple[int, NotebookNode]]:
 
 
 def _named(number: int, cell: NotebookNode) -> str:
-    return f"code cell {number} (`{_first_line(cell)}`)"
-
-
-def _first_line(cell: NotebookNode) -> str:
-    return shortened(cell.source.strip().partition("\n")[0], _LINE_CHARACTERS)
+    return f"code cell {number} (`{first_line(cell.source, _LINE_CHARACTERS)}`)"
 
 
 def _write(notebook: NotebookNode, target: Path) -> None:

@@ -12,7 +12,7 @@ from reactive_db.notebook.live_display import LiveDisplay
 from reactive_db.notebook.outputs import Display, Part, Stream, display_of, failed_display_of
 from reactive_db.notebook.reads import Reads
 from reactive_db.notebook.refresher import Refresher
-from reactive_db.presentation import shortened
+from reactive_db.presentation import first_line
 from reactive_db.runtime import Runtime
 
 _LABEL_CHARACTERS: Final = 40
@@ -43,7 +43,7 @@ class LiveCell:
         self.made_by = made_by
         self.source = source
         self.number: int = shell.execution_count
-        self.label = f"[{self.number}] {first_line(source)}"
+        self.label = f"[{self.number}] {first_line(source, _LABEL_CHARACTERS)}"
         self.runs = 0
         self.seconds = 0.0
         self.has_failed = False
@@ -125,9 +125,3 @@ class LiveCell:
     def _show(self, display: Display) -> None:
         self._shown = display
         self._display.show(display)
-
-
-def first_line(source: str) -> str:
-    """The first line of code that says something."""
-    lines = [line.strip() for line in source.splitlines()]
-    return shortened(next((line for line in lines if line and not line.startswith("#")), ""), _LABEL_CHARACTERS)

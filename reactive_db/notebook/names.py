@@ -7,6 +7,7 @@ after every run.
 from __future__ import annotations
 
 import symtable
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -55,8 +56,12 @@ def in_order(cells: Mapping[T, Names], label: Callable[[T], str]) -> list[T]:
     Raises:
         LiveCycleError: cells read each other's names in a circle; `label` names them.
     """
+    writers: dict[str, list[T]] = defaultdict(list)
+    for cell, names in cells.items():
+        for name in names.assigned:
+            writers[name].append(cell)
     before = {
-        cell: [other for other, others in cells.items() if other is not cell and others.feed(names)]
+        cell: dict.fromkeys(writer for name in names.read for writer in writers.get(name, ()) if writer is not cell)
         for cell, names in cells.items()
     }
     try:

@@ -209,7 +209,7 @@ class Refresher:
                 self._guarded(output, output.refresh)
                 refreshed.append(output)
                 readers = set(self._readers(output))
-                self._touched |= readers & self._paused
+                self._touched |= readers
                 due |= readers - self._paused
         finally:
             self._refreshing = None

@@ -46,8 +46,8 @@ INSERT INTO trimmed SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM trimmed);
 _INSERT: Final = "INSERT INTO parts VALUES (?, ?)"
 _ROWS_AT_ONCE: Final = 64
 _INSERTS: Final = [_INSERT + ", (?, ?)" * more for more in range(-1, _ROWS_AT_ONCE)]
-"""By the number of rows. One statement lets go of Python's lock once; row by row, each time some other thread would
-run until it waits too, and with sixteen of them a flush would take three times as long."""
+"""By the number of rows. A statement lets go of Python's lock and has to get it back: beside 15 busy threads, eight
+rows take 1.9 ms in one statement and 11.5 ms one by one."""
 
 _TRIMMED: Final = "SELECT through FROM trimmed"
 _LAST_TS: Final = f"SELECT max(through, (SELECT ifnull(max(key), 0) >> {_PART_BITS} FROM parts)) FROM trimmed"

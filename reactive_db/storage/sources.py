@@ -146,7 +146,7 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _times(column: pa.Array) -> list[Any]:
-    """Datetimes in UTC, of a column in microseconds: numpy makes them eight times as fast as Arrow does."""
+    """Datetimes in UTC, of a column in microseconds: numpy makes them three times as fast as Arrow does."""
     naive = column.cast(pa.timestamp("us"))  # Arrow keeps UTC, with or without a zone
     times = naive.to_numpy(zero_copy_only=False).tolist()
     if any(type(at) is int for at in times):

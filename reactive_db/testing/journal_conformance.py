@@ -10,7 +10,7 @@ Needs pytest, which the package itself does not.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ import pytest
 from reactive_db.errors import StoreClosedError
 from reactive_db.storage.commit import Commit, DocumentWrite, encode_commit
 from reactive_db.storage.journal import Journal, SqliteJournal
+from reactive_db.testing.threads import run_in_threads
 
 _MANY = 1_000
 
@@ -189,22 +190,3 @@ def part(ts: int, text: str = "") -> bytes:
     write = DocumentWrite(10_001, "a" * 32, text.encode())
     ((_, encoded),) = encode_commit(Commit(ts, 1_700_000_000_000.0 + ts, "test", (write,)))
     return encoded
-
-
-def run_in_threads(functions: Sequence[Callable[[], object]]) -> None:
-    """Run all at once, wait for all of them, and raise the first exception that one of them raised."""
-    failures: list[BaseException] = []
-
-    def guarded(function: Callable[[], object]) -> None:
-        try:
-            function()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=guarded, args=[function]) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]

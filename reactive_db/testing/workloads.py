@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final
+from typing import Any
 
 from reactive_db.database import Database
 from reactive_db.errors import ApplicationError
@@ -26,9 +25,7 @@ from reactive_db.testing.history import Outcome, Transaction
 from reactive_db.testing.interleave import Steps
 from reactive_db.testing.registers import Operation, Step
 from reactive_db.testing.scenarios import callers_of, names_in, parse
-
-SWITCH_SECONDS: Final = 1e-6
-"""How long a thread runs while others want to: so short that they meet inside transactions all the time."""
+from reactive_db.testing.threads import switching_often
 
 
 @mutation
@@ -197,14 +194,3 @@ def run_interleaved(
     started = next(clock)
     last = database.run(look, [Step(kind="read", register=name) for name in names_in(script)])
     return [*history.values(), Transaction("last", started, next(clock), Outcome.COMMITTED, tuple(last))]
-
-
-@contextlib.contextmanager
-def switching_often() -> Iterator[None]:
-    """Within, threads of Python take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)

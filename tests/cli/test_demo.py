@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
 import signal
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +11,7 @@ from click.testing import CliRunner
 
 import reactive_db as rdb
 from reactive_db.cli import main
+from tests.cli.terminal import Terminal
 
 ROOT = Path(__file__).parent.parent.parent
 SECONDS_MAX = 60
@@ -85,35 +81,8 @@ def test_wrong_options_are_refused(arguments: list[str]) -> None:
     assert CliRunner().invoke(main, ["demo", *arguments]).exit_code == 2
 
 
-class Terminal:
-    """The demo in a terminal of its own."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.written = ""
-        self._master, slave = pty.openpty()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-        command = [sys.executable, "-c", PROGRAM, str(folder), "demo", *options]
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
-        os.close(slave)
-
-    def read_until(self, is_so: Callable[[str], bool]) -> None:
-        """Read what the demo writes until `is_so` of all of it, or its end."""
-        while not is_so(self.written):
-            ready, _, _ = select.select([self._master], [], [], SECONDS_MAX)
-            assert ready, self.written
-            try:
-                self.written += os.read(self._master, 65536).decode("utf-8", "replace")
-            except OSError:  # the other side is closed
-                return
-
-    def end(self) -> int:
-        self.read_until(lambda written: False)
-        os.close(self._master)
-        return self.process.wait(SECONDS_MAX)
-
-
 def test_in_a_terminal_the_board_moves(flights_folder: Path) -> None:
-    terminal = Terminal(flights_folder, "--seconds", "1", "--speed", "20")
+    terminal = Terminal(PROGRAM, flights_folder, "demo", "--seconds", "1", "--speed", "20")
     assert terminal.end() == 0, terminal.written
     assert "Departures from JFK" in terminal.written
     assert "durable mutations a second" in terminal.written
@@ -121,7 +90,7 @@ def test_in_a_terminal_the_board_moves(flights_folder: Path) -> None:
 
 
 def test_ctrl_c_ends_it_with_the_summary(flights_folder: Path) -> None:
-    terminal = Terminal(flights_folder, "--seconds", "600", "--speed", "50")
+    terminal = Terminal(PROGRAM, flights_folder, "demo", "--seconds", "600", "--speed", "50")
     terminal.read_until(lambda written: "B6 1" in written)
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 0, terminal.written

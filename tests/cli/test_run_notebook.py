@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -18,9 +14,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from reactive_db.cli import main
+from tests.cli.terminal import ROOT, Terminal
 
-ROOT = Path(__file__).parent.parent.parent
-SECONDS_MAX = 60
 PROGRAM = """
 %load_ext reactive_db
 import reactive_db as rdb
@@ -191,40 +186,9 @@ def test_without_nbclient_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pyt
     assert "pip install 'reactive-db[notebook]'" in result.output
 
 
-class Terminal:
-    """The command in a terminal of its own."""
-
-    def __init__(self, *arguments: str | Path) -> None:
-        self.written = ""
-        self._master, slave = pty.openpty()
-        command = [
-            sys.executable,
-            "-c",
-            "from reactive_db.cli import main; main()",
-            "run-notebook",
-            *map(str, arguments),
-        ]
-        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
-        os.close(slave)
-
-    def read_until(self, is_so: Callable[[str], bool]) -> None:
-        """Read what it writes until `is_so` of all of it, or its end."""
-        while not is_so(self.written):
-            try:
-                self.written += os.read(self._master, 65536).decode("utf-8", "replace")
-            except OSError:  # the other side is closed
-                return
-
-    def end(self) -> int:
-        self.read_until(lambda written: False)
-        os.close(self._master)
-        return self.process.wait(SECONDS_MAX)
-
-
 def test_in_a_terminal_a_bar_counts_the_cells_and_ctrl_c_saves_what_ran(tmp_path: Path) -> None:
     source = saved(tmp_path / "in.ipynb", "print('ran')", "import threading\nthreading.Event().wait()", "never = 1")
-    terminal = Terminal(source, tmp_path / "out.ipynb")
+    terminal = Terminal("from reactive_db.cli import main; main()", "run-notebook", source, tmp_path / "out.ipynb")
     terminal.read_until(lambda written: "1/3" in written and "import threading" in written)
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130, terminal.written

@@ -23,7 +23,7 @@ from reactive_db.runtime import SystemRuntime
 from reactive_db.storage.journal import MemoryJournal
 from reactive_db.storage.tables import Write
 from reactive_db.testing.stores import memory_database, memory_store
-from reactive_db.testing.workloads import switching_often
+from reactive_db.testing.threads import switching_often
 
 PATIENCE_SECONDS = 20.0
 

@@ -8,7 +8,7 @@ import logging
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from reactive_db.errors import ApplicationError, ArgumentError, LimitError, Quer
 from reactive_db.testing.interleave import Meanwhile, Steps
 from reactive_db.testing.runtime import SeededRuntime
 from reactive_db.testing.stores import memory_database
+from reactive_db.testing.threads import run_in_threads
 
 PATIENCE_SECONDS = 20.0
 
@@ -80,26 +81,6 @@ def db(runtime: SeededRuntime) -> Iterator[Database]:
     with memory_database(runtime) as database:
         database.run(add, "a", 0)
         yield database
-
-
-def in_threads(*calls: Callable[[], Any]) -> None:
-    """Run each in its thread, to the end."""
-    failures: list[BaseException] = []
-
-    def work(call: Callable[[], Any]) -> None:
-        try:
-            call()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(call,), daemon=True) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE_SECONDS)
-        assert not thread.is_alive(), "stuck"
-    if failures:
-        raise failures[0]
 
 
 def heard(handle: rdb.QueryHandle[Any], *names: str) -> list[Any]:
@@ -512,7 +493,7 @@ def test_observers_hear_everything_in_order_from_many_threads(db: Database) -> N
         handle.observe(lambda change, name=name: values[name].append(change.new), "value")
         handle.observe(lambda change: stamps.append(change.new), "ts")
     handles["a"].observe(lambda change: change.new % 5 == 0 and db.run(add, "c"), "value")
-    in_threads(*[lambda name=name: [db.run(add, name) for _ in range(40)] for name in ("a", "b") for _ in range(3)])
+    run_in_threads([lambda name=name: [db.run(add, name) for _ in range(40)] for name in ("a", "b") for _ in range(3)])
     db._scheduler.tell()
     assert values["a"] == sorted(set(values["a"]))
     assert values["b"] == sorted(set(values["b"]))
@@ -601,11 +582,13 @@ def test_readers_and_writers_of_one_live_query_do_not_wait_for_each_other(db: Da
         return ctx.db.sql("SELECT sum(count)::INT FROM scheduler_counters").fetchall()[0][0]
 
     handle = db.live(total)
-    in_threads(
-        lambda: [db.run(add, "a") for _ in range(15)],
-        lambda: [db.run(add, "b") for _ in range(15)],
-        lambda: [db.run(total) for _ in range(15)],
-        lambda: [db.sql("SELECT count(*) FROM scheduler_counters") for _ in range(15)],
+    run_in_threads(
+        [
+            lambda: [db.run(add, "a") for _ in range(15)],
+            lambda: [db.run(add, "b") for _ in range(15)],
+            lambda: [db.run(total) for _ in range(15)],
+            lambda: [db.sql("SELECT count(*) FROM scheduler_counters") for _ in range(15)],
+        ]
     )
     assert handle.value == db.run(total) == 30
 
@@ -777,7 +760,7 @@ def test_handles_on_many_threads_come_and_go_while_others_commit(db: Database) -
             if number % 3:
                 handle.close()
 
-    in_threads(watch, watch, watch, lambda: [db.run(move, "a", "b") for _ in range(30)])
+    run_in_threads([watch, watch, watch, lambda: [db.run(move, "a", "b") for _ in range(30)]])
     gc.collect()
     db.run(add, "a")
     cache = db._scheduler.cache

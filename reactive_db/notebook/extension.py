@@ -11,13 +11,13 @@ import sys
 from typing import Any
 
 from reactive_db.handles import QueryHandle
-from reactive_db.notebook.capture import is_capturing
-from reactive_db.notebook.executions import current_execution
-from reactive_db.notebook.live_cell import LiveCell
-from reactive_db.notebook.live_command import run_command
-from reactive_db.notebook.live_display import LiveDisplay
-from reactive_db.notebook.live_table import LiveTable, table_of
-from reactive_db.notebook.refresher import Loop, Refresher
+from reactive_db.notebook.live.capture import is_capturing
+from reactive_db.notebook.live.cell import LiveCell
+from reactive_db.notebook.live.command import run_command
+from reactive_db.notebook.live.display import LiveDisplay
+from reactive_db.notebook.live.executions import current_execution
+from reactive_db.notebook.live.refresher import Loop, Refresher
+from reactive_db.notebook.live.table import LiveTable, table_of
 from reactive_db.runtime import SystemRuntime
 
 _loaded: dict[Any, Extension] = {}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from reactive_db.notebook.capture import capturing, formatting_errors_raised
-from reactive_db.notebook.cell_code import CellCode, interruptible
-from reactive_db.notebook.executions import Execution
-from reactive_db.notebook.live_display import LiveDisplay
-from reactive_db.notebook.outputs import Display, Part, Stream, display_of, failed_display_of
-from reactive_db.notebook.reads import Reads
-from reactive_db.notebook.refresher import Refresher
+from reactive_db.notebook.live.capture import capturing, formatting_errors_raised
+from reactive_db.notebook.live.cell_code import CellCode, interruptible
+from reactive_db.notebook.live.display import LiveDisplay
+from reactive_db.notebook.live.executions import Execution
+from reactive_db.notebook.live.outputs import Display, Part, Stream, display_of, failed_display_of
+from reactive_db.notebook.live.reads import Reads
+from reactive_db.notebook.live.refresher import Refresher
 from reactive_db.presentation import first_line
 from reactive_db.runtime import Runtime
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from reactive_db.handles import QueryHandle
-from reactive_db.notebook.executions import Execution
-from reactive_db.notebook.live_display import LiveDisplay
-from reactive_db.notebook.names import NO_NAMES
-from reactive_db.notebook.outputs import Display
-from reactive_db.notebook.reads import Reads
-from reactive_db.notebook.refresher import Refresher
+from reactive_db.notebook.live.display import LiveDisplay
+from reactive_db.notebook.live.executions import Execution
+from reactive_db.notebook.live.names import NO_NAMES
+from reactive_db.notebook.live.outputs import Display
+from reactive_db.notebook.live.reads import Reads
+from reactive_db.notebook.live.refresher import Refresher
 from reactive_db.presentation import as_html, failure_mark
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from reactive_db import limits
 from reactive_db.errors import LiveCycleError
-from reactive_db.notebook.executions import Execution
-from reactive_db.notebook.names import NO_NAMES, Names, names_of
-from reactive_db.notebook.refresher import Refresher
+from reactive_db.notebook.live.executions import Execution
+from reactive_db.notebook.live.names import NO_NAMES, Names, names_of
+from reactive_db.notebook.live.refresher import Refresher
 from reactive_db.testing.runtime import SeededRuntime
 
 

@@ -10,8 +10,8 @@ import pytest
 import reactive_db as rdb
 from reactive_db import limits
 from reactive_db.errors import LimitError
-from reactive_db.notebook.executions import Execution
-from reactive_db.notebook.reads import Reads
+from reactive_db.notebook.live.executions import Execution
+from reactive_db.notebook.live.reads import Reads
 
 
 class Mark(rdb.Document, table="marks"):

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 from reactive_db import limits
 from reactive_db.errors import LimitError
-from reactive_db.notebook.executions import Execution
-from reactive_db.notebook.names import Names, in_order
+from reactive_db.notebook.live.executions import Execution
+from reactive_db.notebook.live.names import Names, in_order
 from reactive_db.runtime import Runtime
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from reactive_db.notebook.names import names_of
+from reactive_db.notebook.live.names import names_of
 
 _FRAMES_SHOWN: Final = 4
 

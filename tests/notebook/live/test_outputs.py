@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reactive_db.notebook.outputs import Display, Stream, display_of, failed_display_of
+from reactive_db.notebook.live.outputs import Display, Stream, display_of, failed_display_of
 
 PIXEL = "iVBORw0KGgo="
 

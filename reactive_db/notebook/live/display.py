@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reactive_db.notebook.outputs import Display
+from reactive_db.notebook.live.outputs import Display
 from reactive_db.runtime import Runtime
 
 

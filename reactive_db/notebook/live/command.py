@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from reactive_db.errors import ArgumentError
-from reactive_db.notebook.live_cell import LiveCell
-from reactive_db.notebook.outputs import Display
-from reactive_db.notebook.refresher import Refresher
+from reactive_db.notebook.live.cell import LiveCell
+from reactive_db.notebook.live.outputs import Display
+from reactive_db.notebook.live.refresher import Refresher
 from reactive_db.presentation import as_html, as_text
 
 _USAGE: Final = "`%live` lists the live cells; `%live pause 3 5`, `resume` and `stop` take numbers of cells, or none"

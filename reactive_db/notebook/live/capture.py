@@ -13,7 +13,7 @@ from typing import Any, TextIO, cast
 
 from reactive_db import limits
 from reactive_db.errors import LimitError
-from reactive_db.notebook.outputs import Display, Part, Stream, StreamName
+from reactive_db.notebook.live.outputs import Display, Part, Stream, StreamName
 
 _current: ContextVar[Capture | None] = ContextVar("capture", default=None)
 

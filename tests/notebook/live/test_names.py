@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reactive_db.errors import LiveCycleError
-from reactive_db.notebook.names import Names, in_order, names_of
+from reactive_db.notebook.live.names import Names, in_order, names_of
 
 
 @pytest.mark.parametrize(

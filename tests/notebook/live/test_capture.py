@@ -12,8 +12,8 @@ import pytest
 
 from reactive_db import limits
 from reactive_db.errors import LimitError
-from reactive_db.notebook.capture import capturing, is_capturing
-from reactive_db.notebook.outputs import Display, Stream
+from reactive_db.notebook.live.capture import capturing, is_capturing
+from reactive_db.notebook.live.outputs import Display, Stream
 
 Hook = Callable[[dict[str, Any]], dict[str, Any] | None]
 

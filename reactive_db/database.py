@@ -165,7 +165,7 @@ class Database:
         else:
             key, run = self._runner.live_key(query, args, kwargs)
             title = _call_text(query.name, args, kwargs)
-        handle: QueryHandle[Any] = QueryHandle(self._scheduler, self._store.runtime, title, **pace)
+        handle: QueryHandle[Any] = QueryHandle(self, self._scheduler, self._store.runtime, title, **pace)
         handle.start(key, run, reads_columns=isinstance(query, str))
         return handle
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import traitlets
 from traitlets.utils.bunch import Bunch
@@ -31,8 +32,19 @@ Status = Literal["loading", "current", "stale", "error"]
 reading: ContextVar[Callable[[QueryHandle[Any]], None] | None] = ContextVar("reading", default=None)
 """Called with each handle whose value is read; a live cell finds out so what it depends on."""
 
+
 _NAMES = ("ts", "status", "error", "value")
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def unfollowed() -> Iterator[None]:
+    """Within, nobody hears of the handles that are read."""
+    token = reading.set(None)
+    try:
+        yield
+    finally:
+        reading.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +67,20 @@ class _Mirror(traitlets.TraitType[Any, Any]):
         raise traitlets.TraitError(f"{self.name!r} of a handle is read-only; change the data with a mutation.")
 
 
+class Connection(Protocol):
+    """What handles are made by: a `Database`."""
+
+    def run(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Run a query, a mutation or an action."""
+
+
 class QueryHandle(traitlets.HasTraits, Generic[R]):
     """A query whose value is right again the moment the data changes. Made by `db.live(…)`.
 
     A handle that nobody refers to any more closes itself.
 
     Attributes:
+        db: the connection that it was made by.
         title: what it shows, as the query's call or its SQL text.
         value: the query's result at `ts`; after an error, the last good one.
         status: `loading`, `current`, `stale` (it is known that a newer value is on its way) or `error`.
@@ -87,8 +107,9 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
 
     _tokens: ClassVar[Any] = iter(range(2**62))
 
-    def __init__(self, scheduler: Scheduler, runtime: Runtime, title: str, **pace: float) -> None:
+    def __init__(self, db: Connection, scheduler: Scheduler, runtime: Runtime, title: str, **pace: float) -> None:
         super().__init__(**pace)
+        self.db = db
         self._scheduler = scheduler
         self._runtime = runtime
         self.title = title

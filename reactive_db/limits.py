@@ -54,3 +54,7 @@ LIVE_ROUNDS_MAX: Final = 100
 LIVE_SETTLE_SECONDS_MAX: Final = 10.0
 LIVE_UPDATES_PER_SECOND_MAX: Final = 400
 LIVE_UPDATE_INTERVAL_SECONDS: Final = 0.05
+
+# Widgets, and what the notebook's pages are told by number.
+PUSH_INTERVAL_SECONDS: Final = 0.05
+TAIL_SECONDS: Final = (1.0, 5.0, 20.0)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from reactive_db import limits
 from reactive_db.errors import LimitError
-from reactive_db.handles import QueryHandle, reading
+from reactive_db.handles import QueryHandle, reading, unfollowed
 
 _WATCHED: Final = ["value", "error"]
 
@@ -54,7 +54,7 @@ class Reads:
             )
         # Watched first: a change in between is then told, at the cost of one run too many.
         handle.observe(self._changed, _WATCHED)
-        with _unfollowed():
+        with unfollowed():
             seen = self._seen[id(handle)] = Seen(handle, handle.value, handle.error)
         return seen
 
@@ -87,12 +87,3 @@ class Reads:
 
     def _changed(self, change: Any) -> None:
         self._wake(change)
-
-
-@contextmanager
-def _unfollowed() -> Iterator[None]:
-    token = reading.set(None)
-    try:
-        yield
-    finally:
-        reading.reset(token)

@@ -140,15 +140,20 @@ def framed(body: str) -> str:
     return f'<div class="reactive-db">{_STYLE}{body}</div>'
 
 
+def marked(metadata: Mapping[str, Any], **ours: Any) -> dict[str, Any]:
+    """The metadata of a display with notes of ours added."""
+    return {**metadata, _MARK: {**metadata.get(_MARK, {}), **ours}}
+
+
 def failure_mark(failure: str) -> dict[str, Any]:
     """Metadata for a display that shows `failure`, so that readers of a saved notebook need not search its HTML."""
-    return {_MARK: {"failed": failure}}
+    return marked({}, failed=failure)
 
 
 def failure_in(metadata: Mapping[str, Any]) -> str | None:
     """What failed, if a display with this metadata shows a failure of ours."""
-    mark = metadata.get(_MARK)
-    failure = mark.get("failed") if isinstance(mark, Mapping) else None
+    ours = metadata.get(_MARK)
+    failure = ours.get("failed") if isinstance(ours, Mapping) else None
     return None if failure is None else str(failure)
 
 

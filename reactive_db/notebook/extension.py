@@ -8,7 +8,7 @@ cell once and says so.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 from reactive_db.handles import QueryHandle
 from reactive_db.notebook.live.capture import is_capturing
@@ -16,10 +16,13 @@ from reactive_db.notebook.live.cell import LiveCell
 from reactive_db.notebook.live.command import run_command
 from reactive_db.notebook.live.display import LiveDisplay
 from reactive_db.notebook.live.executions import current_execution
+from reactive_db.notebook.live.pages import Pages
 from reactive_db.notebook.live.refresher import Loop, Refresher
 from reactive_db.notebook.live.table import LiveTable, table_of
+from reactive_db.notebook.pusher import pusher
 from reactive_db.runtime import SystemRuntime
 
+_WIDGET: Final = ("reactive_db.notebook.widgets.widget", "LiveWidget")
 _loaded: dict[Any, Extension] = {}
 
 
@@ -48,9 +51,12 @@ class Extension:
     def __init__(self, shell: Any, loop: Loop) -> None:
         self._shell = shell
         self._runtime = SystemRuntime()
-        self._refresher = Refresher(loop, self._runtime)
+        self._pages = Pages()
+        self._refresher = Refresher(loop, self._runtime, self._pages.flush)
         shell.register_magic_function(self._live, "line_cell", "live")
         shell.display_formatter.ipython_display_formatter.for_type(QueryHandle, self._show)
+        # By name: who uses no widgets need not wait for their import.
+        shell.display_formatter.ipython_display_formatter.for_type_by_name(*_WIDGET, self._show_widget)
         shell.events.register("pre_run_cell", self._before_cell)
         shell.events.register("post_run_cell", self._after_cell)
 
@@ -58,7 +64,9 @@ class Extension:
         self._shell.events.unregister("pre_run_cell", self._before_cell)
         self._shell.events.unregister("post_run_cell", self._after_cell)
         self._shell.display_formatter.ipython_display_formatter.pop(QueryHandle, None)
+        self._shell.display_formatter.ipython_display_formatter.pop(".".join(_WIDGET), None)
         self._refresher.remove(lambda output: True)
+        self._pages.close()
 
     def _live(self, line: str, source: str | None = None) -> None:
         """%%live: run this cell now, and again whenever something it has read changes.
@@ -77,10 +85,10 @@ class Extension:
 
     def _run_live(self, source: str) -> None:
         made_by = current_execution(self._shell)
-        cell = LiveCell(self._shell, source, self._display(), self._refresher, made_by, self._runtime)
+        cell = LiveCell(self._shell, source, self._display(owns_cell=True), self._refresher, made_by, self._runtime)
         if made_by.cell is None:
             # A front end that does not name its cells: the same code is taken for the same cell.
-            self._refresher.remove(lambda output: isinstance(output, LiveCell) and output.source == source)
+            self._refresher.clear(lambda output: isinstance(output, LiveCell) and output.source == source)
         self._refresher.add(cell)
         try:
             cell.run_first(is_fed=self._refresher.is_fed(cell))
@@ -96,16 +104,28 @@ class Extension:
             self._shell.display_pub.publish(part.data, part.metadata)
         else:
             made_by = current_execution(self._shell)
-            self._refresher.add(LiveTable(handle, self._display(), self._refresher, made_by))
+            self._refresher.add(LiveTable(handle, self._display(owns_cell=False), self._refresher, made_by))
 
-    def _display(self) -> LiveDisplay:
-        return LiveDisplay(self._shell.display_pub, self._runtime)
+    def _show_widget(self, widget: Any) -> None:
+        """Show a widget; its static form is saved with the notebook."""
+        from reactive_db.notebook.widgets.shown import ShownWidget
+
+        if is_capturing():
+            self._shell.display_pub.publish(widget.static_bundle())
+        else:
+            made_by = current_execution(self._shell)
+            self._refresher.add(ShownWidget(widget, self._display(owns_cell=False), made_by))
+
+    def _display(self, *, owns_cell: bool) -> LiveDisplay:
+        made_by = current_execution(self._shell)
+        return LiveDisplay(self._shell.display_pub, self._pages, made_by, self._runtime, owns_cell=owns_cell)
 
     def _before_cell(self, info: object) -> None:
         execution = current_execution(self._shell)
-        self._refresher.remove(lambda output: execution.replaces(output.made_by))
+        self._refresher.clear(lambda output: execution.replaces(output.made_by))
 
     def _after_cell(self, result: object) -> None:
+        pusher.flush()
         self._refresher.settle()
 
 

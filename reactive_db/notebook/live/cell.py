@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from reactive_db.notebook.live.capture import capturing, formatting_errors_raised
+from reactive_db.notebook.live.capture import capturing, formatting_errors_raised, is_capturing
 from reactive_db.notebook.live.cell_code import CellCode, interruptible
 from reactive_db.notebook.live.display import LiveDisplay
 from reactive_db.notebook.live.executions import Execution
-from reactive_db.notebook.live.outputs import Display, Part, Stream, display_of, failed_display_of
+from reactive_db.notebook.live.outputs import Content, Part, Stream, widgets_in
 from reactive_db.notebook.live.reads import Reads
 from reactive_db.notebook.live.refresher import Refresher
+from reactive_db.notebook.live.widgets import Widgets
 from reactive_db.presentation import first_line
 from reactive_db.runtime import Runtime
 
@@ -55,7 +56,7 @@ class LiveCell:
         self._refresher = refresher
         self._reads = Reads(refresher.wake)
         self._good: Sequence[Part] = ()
-        self._shown = Display({})
+        self._widgets = Widgets()
 
     def run_first(self, *, is_fed: bool) -> None:
         """Run as part of the cell that the user has just run; `is_fed` by other live cells, which assign what it reads.
@@ -79,24 +80,37 @@ class LiveCell:
     def refresh(self) -> None:
         self._run()
 
+    @property
+    def messages(self) -> int:
+        return self._display.messages
+
     def repeat(self) -> None:
-        self._display.show(self._shown)
+        self._display.repeat()
+
+    def pause(self, is_paused: bool) -> None:
+        self._display.pause(is_paused)
 
     def stop(self, error: Exception) -> None:
-        self._show(failed_display_of(self._good, (), f"{type(error).__name__}: {error}"))
+        self._display.show(Content(self._good, failure=f"{type(error).__name__}: {error}"))
         self.close()
 
     def close(self) -> None:
         self._reads.close()
+        self._display.drop()
+
+    def clear(self) -> None:
+        self.close()
+        self._widgets.close()
 
     def _run(self) -> BaseException | None:
         """Run, show the output or the error, and return the error."""
-        reads, failure = Reads(self._refresher.wake), None
+        reads, widgets, failure = Reads(self._refresher.wake), Widgets(), None
         began = self._runtime.monotonic()
         with (
             capturing(self._shell.display_pub) as capture,
             formatting_errors_raised(self._shell),
             reads.following(),
+            widgets.made_in(is_capturing),
         ):
             try:
                 with interruptible():
@@ -111,17 +125,22 @@ class LiveCell:
         self.runs += 1
         self.seconds = self._runtime.monotonic() - began
         self.has_failed = failure is not None
-        self._show_run(capture.parts, failure)
+        self._show(capture.parts, failure)
+        self._keep_widgets(widgets)
         return failure
 
-    def _show_run(self, parts: Sequence[Part], failure: BaseException | None) -> None:
+    def _show(self, parts: Sequence[Part], failure: BaseException | None) -> None:
         if failure is None:
             self._good = parts
-            self._show(display_of(parts))
+            self._display.show(Content(parts))
         else:
             printed = [part for part in parts if isinstance(part, Stream)]
-            self._show(failed_display_of(self._good, printed, self._code.short_traceback(failure)))
+            self._display.show(Content(self._good, printed, self._code.short_traceback(failure)))
 
-    def _show(self, display: Display) -> None:
-        self._shown = display
-        self._display.show(display)
+    def _keep_widgets(self, made: Widgets) -> None:
+        """Close the widgets that earlier runs have made, unless some are still on show; then keep them all."""
+        if self._widgets.are_among(widgets_in(self._good)):
+            made.take(self._widgets)
+        else:
+            self._widgets.close()
+        self._widgets = made

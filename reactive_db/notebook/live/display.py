@@ -1,22 +1,78 @@
-"""One place in a notebook whose content can be replaced in one step."""
+"""The place of one live output in a notebook, whose content can be replaced."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from reactive_db.notebook.live.outputs import Display
+from reactive_db.notebook.live.executions import Execution
+from reactive_db.notebook.live.outputs import Content, Display, displays_of, is_same_view, outputs_of
+from reactive_db.notebook.live.pages import Pages, Shown
+from reactive_db.presentation import marked
 from reactive_db.runtime import Runtime
 
 
 class LiveDisplay:
-    """A display with an id: shown where the running cell is at first, replaced there ever after."""
+    """Shows a content where the running cell is at first, and replaces it there ever after.
 
-    def __init__(self, publisher: Any, runtime: Runtime) -> None:
+    Every front end takes the first content from the running cell's messages. Later ones go to our pages where there
+    are any, each in one step; elsewhere to the displays that were made at first.
+
+    Attributes:
+        messages: how many messages the last content took.
+    """
+
+    def __init__(self, publisher: Any, pages: Pages, made_by: Execution, runtime: Runtime, *, owns_cell: bool) -> None:
         self._publisher = publisher
-        self._transient = {"display_id": runtime.random_bytes(16).hex()}
-        self._is_shown = False
+        self._pages = pages
+        self._cell = made_by.cell
+        self._name = runtime.random_bytes(16).hex()
+        self._owns_cell = owns_cell
+        self._content = Content()
+        self._displays: list[Display] = []
+        self._is_paused = False
+        self.messages = 0
 
-    def show(self, display: Display) -> None:
+    def show(self, content: Content) -> None:
         """Replace the content."""
-        self._publisher.publish(display.data, display.metadata, transient=self._transient, update=self._is_shown)
-        self._is_shown = True
+        self._content = content
+        self.messages = 0
+        if not self._displays:
+            self._displays = displays_of(content)
+            self._publish(range(len(self._displays)), update=False)
+        elif not self._pages.reaches(self._cell):
+            before, self._displays = self._displays, displays_of(content, len(self._displays))
+            changed = [at for at, display in enumerate(self._displays) if not is_same_view(before[at], display)]
+            self._publish(changed, update=True)
+        self._tell_pages()
+
+    def repeat(self) -> None:
+        """Send the content once more, for a front end that hears only what is sent while a cell runs."""
+        if not self._pages.reaches(self._cell):
+            self._displays = displays_of(self._content, len(self._displays))
+            self._publish(range(len(self._displays)), update=True)
+
+    def pause(self, is_paused: bool) -> None:
+        """Say that the content stays as it is for the time being, or no longer."""
+        self._is_paused = is_paused
+        self._tell_pages()
+        self._pages.flush()
+
+    def drop(self) -> None:
+        """The content stays as it is for good."""
+        self._pages.drop(self._name)
+
+    def _publish(self, places: Any, *, update: bool) -> None:
+        for at in places:
+            shown = self._displays[at]
+            transient = {"display_id": f"{self._name}-{at}"}
+            self._publisher.publish(
+                shown.data, marked(shown.metadata, live=self._name), transient=transient, update=update
+            )
+            self.messages += 1
+
+    def _tell_pages(self) -> None:
+        if self._cell is None:
+            return
+        failed = "failed" if self._content.failure is not None else "live"
+        state: Any = "paused" if self._is_paused else failed
+        self._pages.show(self._name, Shown(self._cell, outputs_of(self._content, self._name), self._owns_cell, state))

@@ -1,23 +1,25 @@
-"""What a cell puts out, part by part, and how the parts become one display.
+"""What a live output shows, part by part, and the forms in which that reaches a notebook. Pure: nothing here knows a
+kernel.
 
-A live cell shows everything through one display, which can be replaced in one step. A single part keeps its own MIME
-types; several are folded into one HTML page. Pure: nothing here knows a kernel.
+Where our labextension is, a live output is any number of outputs in its cell. Elsewhere it is as many displays as it
+had parts at first, each of which can be replaced: parts that came later are folded into the last one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any, Final, Literal
 
-from reactive_db.presentation import failure_in, failure_mark, framed
+from reactive_db.presentation import failure_in, failure_mark, framed, marked
 
 StreamName = Literal["stdout", "stderr"]
 
+WIDGET_VIEW: Final = "application/vnd.jupyter.widget-view+json"
+
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-_WIDGET: Final = "application/vnd.jupyter.widget-view+json"
 _AS_IT_IS: Final = ("text/html", "image/svg+xml")
 _IMAGES: Final = ("image/png", "image/jpeg", "image/gif")
 _TEXTS: Final = ("text/markdown", "text/latex", "text/plain")
@@ -47,35 +49,80 @@ class Display:
 Part = Stream | Display
 
 
-def display_of(parts: Sequence[Part]) -> Display:
-    """One display that shows all of `parts`."""
-    if not parts:
-        return Display({"text/plain": ""})
-    if len(parts) == 1:
-        return _alone(parts[0])
-    return Display({"text/plain": _text(parts), "text/html": framed(_html(parts))}, _mark(parts))
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a live output shows: the parts of its last good run and, if a later one failed, why.
+
+    Attributes:
+        printed: what the failed run printed.
+        failure: its message; None if the last run was good.
+    """
+
+    good: Sequence[Part] = ()
+    printed: Sequence[Part] = ()
+    failure: str | None = None
+
+    @property
+    def parts(self) -> list[Part]:
+        """Everything, in order."""
+        return [*self.good, *self.printed, *([] if self.failure is None else [_failed(self.failure)])]
 
 
-def failed_display_of(good: Sequence[Part], printed: Sequence[Part], failure: str) -> Display:
-    """The last good output, faded; below it what the failed run printed, and why it failed."""
-    faded = f'<div style="opacity: 0.5">{_html(good)}</div>' if good else ""
+def outputs_of(content: Content, name: str) -> list[dict[str, Any]]:
+    """The outputs of a notebook cell, as its file has them; displays carry the `name` of their live output."""
+    return [_output(part, name) for part in content.parts]
+
+
+def displays_of(content: Content, count: int | None = None) -> list[Display]:
+    """`content` as exactly `count` displays, one at the least; as many as there are parts if no count is given."""
+    parts = content.parts
+    if count is None:
+        return [_alone(part) for part in parts] or [_NOTHING]
+    if len(parts) <= count:
+        return [_alone(part) for part in parts] + [_NOTHING] * (count - len(parts))
+    kept = count - 1
+    old = max(0, len(content.good) - kept) if content.failure is not None else 0
+    return [*map(_alone, parts[:kept]), _folded(parts[kept:], old)]
+
+
+def is_same_view(one: Display, other: Display) -> bool:
+    """Whether a page that shows `one` need not be told of `other`; a widget draws itself."""
+    views = one.data.get(WIDGET_VIEW), other.data.get(WIDGET_VIEW)
+    return one == other or (views[0] is not None and views[0] == views[1])
+
+
+def widgets_in(parts: Iterable[Part]) -> set[str]:
+    """The ids of the widgets among `parts`."""
+    views = (part.data.get(WIDGET_VIEW) for part in parts if isinstance(part, Display))
+    return {view["model_id"] for view in views if view is not None}
+
+
+def _output(part: Part, name: str) -> dict[str, Any]:
+    if isinstance(part, Stream):
+        return {"output_type": "stream", "name": part.name, "text": part.text}
+    return {"output_type": "display_data", "data": part.data, "metadata": marked(part.metadata, live=name)}
+
+
+def _failed(failure: str) -> Display:
     alert = f'<div role="alert">{escape(failure)}</div>'
-    text = "\n".join(text for text in (_text(good), _text(printed), failure) if text)
-    return Display({"text/plain": text, "text/html": framed(faded + _html(printed) + alert)}, failure_mark(failure))
+    return Display({"text/plain": failure, "text/html": framed(alert)}, failure_mark(failure))
+
+
+_NOTHING: Final = Display({"text/plain": ""})
 
 
 def _alone(part: Part) -> Display:
-    if isinstance(part, Stream):
-        return Display({"text/plain": part.text.rstrip("\n")})
-    # Every replaced widget view stays behind in the page: 60 updates would leave 60 views.
-    data = {mime: content for mime, content in part.data.items() if mime != _WIDGET}
-    return Display(data, part.metadata)
+    return (
+        Display({"text/plain": part.text.rstrip("\n")}) if isinstance(part, Stream) else replace(part, display_id=None)
+    )
 
 
-def _mark(parts: Iterable[Part]) -> dict[str, Any]:
-    """The mark of what has failed among `parts`: a handle shown in a live cell can be one."""
+def _folded(parts: Sequence[Part], old: int) -> Display:
+    """Several parts as one page; the first `old` of them are of an earlier run, and faded."""
+    faded = f'<div style="opacity: 0.5">{_html(parts[:old])}</div>' if old else ""
     failures = [failure for part in parts if isinstance(part, Display) and (failure := failure_in(part.metadata))]
-    return failure_mark("\n".join(failures)) if failures else {}
+    metadata = failure_mark("\n".join(failures)) if failures else {}
+    return Display({"text/plain": _text(parts), "text/html": framed(faded + _html(parts[old:]))}, metadata)
 
 
 def _text(parts: Iterable[Part]) -> str:
@@ -97,13 +144,7 @@ def _part_html(part: Part) -> str:
         if mime in part.data:
             return _image(mime, part)
     text = next((str(part.data[mime]) for mime in _TEXTS if mime in part.data), "")
-    return f"<pre>{escape(_ANSI.sub('', text))}</pre>{_hint(part)}"
-
-
-def _hint(part: Display) -> str:
-    """Why only the text of a part is shown, if it has a form that cannot be folded."""
-    mime = next((mime for mime in part.data if mime not in (*_AS_IT_IS, *_IMAGES, *_TEXTS)), None)
-    return "" if mime is None else f"<small>{escape(mime)} shows only as the single output of a live cell.</small>"
+    return f"<pre>{escape(_ANSI.sub('', text))}</pre>"
 
 
 def _image(mime: str, part: Display) -> str:

@@ -41,11 +41,15 @@ class LiveOutput(Protocol):
         made_by: the run of a cell that shows it.
         names: what its code assigns and reads.
         label: what a person calls it.
+        messages: how many the last refresh sent.
     """
 
     made_by: Execution
     names: Names
     label: str
+
+    @property
+    def messages(self) -> int: ...
 
     def is_stale(self) -> bool:
         """Whether it would look different now."""
@@ -56,11 +60,17 @@ class LiveOutput(Protocol):
     def repeat(self) -> None:
         """Send what it shows once more."""
 
+    def pause(self, is_paused: bool) -> None:
+        """Say that it is paused, or no longer."""
+
     def stop(self, error: Exception) -> None:
         """Stay as it is, and say why."""
 
     def close(self) -> None:
-        """Follow nothing any more."""
+        """Follow nothing any more; what is shown stays."""
+
+    def clear(self) -> None:
+        """The same, and what was shown is gone from the notebook."""
 
 
 class Refresher:
@@ -71,9 +81,11 @@ class Refresher:
     An output whose code reads a name that another one assigns comes after it, and with it.
     """
 
-    def __init__(self, loop: Loop, runtime: Runtime) -> None:
+    def __init__(self, loop: Loop, runtime: Runtime, flush: Callable[[], None]) -> None:
+        """`flush` sends what a round has gathered for pages; called after each."""
         self._loop = loop
         self._runtime = runtime
+        self._flush = flush
         self._thread = threading.get_ident()
         self._outputs: dict[LiveOutput, None] = {}
         self._order: list[LiveOutput] = []
@@ -124,17 +136,25 @@ class Refresher:
     def pause(self, output: LiveOutput) -> None:
         """Let `output` stay as it is until it is resumed."""
         self._paused.add(output)
+        output.pause(True)
 
     def resume(self, output: LiveOutput) -> None:
         """Bring `output` up to date, soon, and keep it so."""
         self._paused.discard(output)
+        output.pause(False)
         self.wake()
 
-    def remove(self, is_gone: Callable[[LiveOutput], bool]) -> None:
-        """Close and forget the outputs for which `is_gone` is true."""
-        for output in [output for output in self._outputs if is_gone(output)]:
-            self._forget(output)
+    def remove(self, is_meant: Callable[[LiveOutput], bool]) -> None:
+        """Close and forget the outputs for which `is_meant` is true; what they show stays."""
+        for output in self._forgotten(is_meant):
             output.close()
+        self._flush()
+
+    def clear(self, is_gone: Callable[[LiveOutput], bool]) -> None:
+        """Forget the outputs for which `is_gone` is true: their cells show something else now."""
+        for output in self._forgotten(is_gone):
+            output.clear()
+        self._flush()
 
     def wake(self, change: object = None) -> None:
         """Something changed; any thread may say so, and as often as it likes."""
@@ -164,6 +184,7 @@ class Refresher:
         for output in list(self._unsaved):
             self._guarded(output, output.repeat)
         self._unsaved.clear()
+        self._flush()
 
     def _on_loop(self) -> None:
         wait = self._next_round - self._runtime.monotonic()
@@ -181,8 +202,9 @@ class Refresher:
         stale = self._stale()
         refreshed = self._refresh(stale)
         self._unsaved.update(dict.fromkeys(refreshed))
+        self._flush()
         ended = self._runtime.monotonic()
-        sent = len(refreshed) / limits.LIVE_UPDATES_PER_SECOND_MAX
+        sent = sum(output.messages for output in refreshed) / limits.LIVE_UPDATES_PER_SECOND_MAX
         self._next_round = ended + max(limits.LIVE_UPDATE_INTERVAL_SECONDS, sent, ended - began)
 
     def _stale(self) -> list[LiveOutput]:
@@ -233,6 +255,12 @@ class Refresher:
         except Exception:
             self._forget(output)
             _log.exception("a live output could not be shown; it is no longer live")
+
+    def _forgotten(self, is_meant: Callable[[LiveOutput], bool]) -> list[LiveOutput]:
+        found = [output for output in self._outputs if is_meant(output)]
+        for output in found:
+            self._forget(output)
+        return found
 
     def _forget(self, output: LiveOutput) -> None:
         self._outputs.pop(output, None)

@@ -8,7 +8,7 @@ from reactive_db.handles import QueryHandle
 from reactive_db.notebook.live.display import LiveDisplay
 from reactive_db.notebook.live.executions import Execution
 from reactive_db.notebook.live.names import NO_NAMES
-from reactive_db.notebook.live.outputs import Display
+from reactive_db.notebook.live.outputs import Content, Display
 from reactive_db.notebook.live.reads import Reads
 from reactive_db.notebook.live.refresher import Refresher
 from reactive_db.presentation import as_html, failure_mark
@@ -39,8 +39,15 @@ class LiveTable:
         self._show(seen.error)
         self._before = seen.value
 
+    @property
+    def messages(self) -> int:
+        return self._display.messages
+
     def repeat(self) -> None:
-        self._show(self._handle.error)
+        self._display.repeat()
+
+    def pause(self, is_paused: bool) -> None:
+        self._display.pause(is_paused)
 
     def stop(self, error: Exception) -> None:
         self._show(error)
@@ -48,9 +55,13 @@ class LiveTable:
 
     def close(self) -> None:
         self._reads.close()
+        self._display.drop()
+
+    def clear(self) -> None:
+        self.close()
 
     def _show(self, error: Exception | None) -> None:
-        self._display.show(table_of(self._handle, error, self._before))
+        self._display.show(Content([table_of(self._handle, error, self._before)]))
 
 
 def table_of(handle: QueryHandle[Any], error: Exception | None, before: Any = None) -> Display:

@@ -39,17 +39,24 @@ def test_it_follows_what_the_last_run_read(page: Any) -> None:
     assert shown.text.split() == ["2"]
 
 
-def test_everything_that_it_shows_is_one_display(page: Any) -> None:
+def test_each_part_that_it_shows_is_replaced_if_it_has_changed(page: Any) -> None:
     page.run("handle = db.live(items)\nimport sys")
-    (shown,) = page.run(
+    printed, careful, fixed, table = page.run(
         "%%live\nprint('rows:', len(handle.value))\nprint('careful', file=sys.stderr)\ndisplay({'a': 1})\nhandle"
     ).shown
     page.run("db.run(add, '<b>')")
-    assert '<pre class="stdout">rows: 1\n</pre>' in shown.html
-    assert '<pre class="stderr">careful\n</pre>' in shown.html
-    assert "<td>&lt;b&gt;</td>" in shown.html
-    assert shown.text.splitlines()[0] == "rows: 1"
-    assert shown.updates == 1
+    assert [printed.text, careful.text, fixed.text] == ["rows: 1", "careful", "{'a': 1}"]
+    assert "<td>&lt;b&gt;</td>" in table.html
+    assert [part.updates for part in (printed, careful, fixed, table)] == [1, 0, 0, 1]
+
+
+def test_parts_that_come_later_are_folded_into_the_last_display(page: Any) -> None:
+    page.run("handle = db.live(items)")
+    (shown,) = page.run("%%live\nfor n in range(len(handle.value) + 1): display(n)").shown
+    page.run("db.run(add, 'x')")
+    assert shown.text.split() == ["0", "1"]
+    page.run("db.run(clear)")
+    assert shown.data == {"text/plain": "0"}
 
 
 def test_a_semicolon_hides_the_last_value(page: Any) -> None:
@@ -76,15 +83,15 @@ def test_figures_are_part_of_its_output(page: Any) -> None:
 def test_an_error_shows_in_place_and_the_next_change_mends_it(page: Any) -> None:
     page.run("handle = db.live(items)\ndb.run(add, 'good', 1)")
     cell = page.run("%%live\nprint('looking')\nmax(10 // item.n for item in handle.value)", cell_id="a")
-    (shown,) = cell.shown
-    assert "looking" in shown.text
+    looking, shown = cell.shown
+    assert (looking.text, shown.text) == ("looking", "10")
     page.run("db.run(add, 'zero')", cell_id="b")
-    assert "10" in shown.text  # the last good output
+    assert shown.text.split()[:2] == ["10", "looking"]  # the last good output, and what the failed run printed
     assert "ZeroDivisionError" in shown.text
     assert "line 2" in shown.html
     assert "site-packages" not in shown.text
     page.run("db.run(clear)\ndb.run(add, 'good', 5)", cell_id="c")
-    assert "ZeroDivisionError" not in shown.text
+    assert (looking.text, shown.text) == ("looking", "2")
     assert cell.error == ""
 
 

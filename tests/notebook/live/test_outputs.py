@@ -1,42 +1,55 @@
-"""Several parts of output as one display."""
+"""The forms in which parts of output reach a notebook."""
 
 from __future__ import annotations
 
-from reactive_db.notebook.live.outputs import Display, Stream, display_of, failed_display_of
+from reactive_db.notebook.live.outputs import Content, Display, Part, Stream, displays_of, outputs_of, widgets_in
 
 PIXEL = "iVBORw0KGgo="
+CHART = Display({"application/vnd.vegalite.v5+json": {"mark": "bar"}, "text/plain": "chart"}, {"a": 1})
+VIEW = {"version_major": 2, "version_minor": 0, "model_id": "x"}
+WIDGET = Display({"application/vnd.jupyter.widget-view+json": VIEW, "text/plain": "Slider()"})
 
 
-def html_of(*parts: Stream | Display) -> str:
-    return str(display_of(parts).data["text/html"])
+def folded(*parts: Part) -> Display:
+    (display,) = displays_of(Content(parts), 1)
+    return display
+
+
+def html_of(*parts: Part) -> str:
+    return str(folded(*parts).data["text/html"])
 
 
 def test_nothing_is_an_empty_text() -> None:
-    assert display_of([]).data == {"text/plain": ""}
+    assert displays_of(Content()) == [Display({"text/plain": ""})]
+    assert outputs_of(Content(), "a") == []
 
 
-def test_a_single_part_keeps_its_own_forms() -> None:
-    chart = Display({"application/vnd.vegalite.v5+json": {"mark": "bar"}, "text/plain": "chart"}, {"a": 1})
-    assert display_of([chart]) == Display(chart.data, chart.metadata)
-    assert display_of([Stream("stdout", "\x1b[31mred\x1b[0m\n")]).data == {"text/plain": "\x1b[31mred\x1b[0m"}
+def test_parts_keep_their_own_forms() -> None:
+    assert displays_of(Content([CHART])) == [CHART]
+    assert displays_of(Content([Stream("stdout", "one\n"), CHART])) == [Display({"text/plain": "one"}), CHART]
+    assert outputs_of(Content([Stream("stderr", "one\n"), CHART]), "name") == [
+        {"output_type": "stream", "name": "stderr", "text": "one\n"},
+        {"output_type": "display_data", "data": CHART.data, "metadata": {"a": 1, "reactive_db": {"live": "name"}}},
+    ]
 
 
-def test_a_widget_view_is_never_replaced_again_and_again() -> None:
-    widget = Display({"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "Slider()"})
-    assert display_of([widget]).data == {"text/plain": "Slider()"}
+def test_fewer_parts_than_displays_leave_the_rest_empty() -> None:
+    assert displays_of(Content([CHART]), 3) == [CHART, Display({"text/plain": ""}), Display({"text/plain": ""})]
 
 
-def test_parts_are_folded_in_order() -> None:
-    html = html_of(
-        Stream("stdout", "<1>\n"), Display({"text/html": "<b>2</b>", "text/plain": "2"}), Stream("stderr", "3")
-    )
+def test_more_parts_than_displays_are_folded_in_order_into_the_last() -> None:
+    parts = [
+        CHART,
+        Stream("stdout", "<1>\n"),
+        Display({"text/html": "<b>2</b>", "text/plain": "2"}),
+        Stream("stderr", "3"),
+    ]
+    first, last = displays_of(Content(parts), 2)
+    html = str(last.data["text/html"])
+    assert first == CHART
     assert '<pre class="stdout">&lt;1&gt;\n</pre>' in html
     assert html.index("&lt;1&gt;") < html.index("<b>2</b>") < html.index('<pre class="stderr">3</pre>')
-
-
-def test_the_text_says_the_same() -> None:
-    parts = [Stream("stdout", "one\n"), Display({"text/html": "<b>two</b>", "text/plain": "two"})]
-    assert display_of(parts).data["text/plain"] == "one\ntwo"
+    assert last.data["text/plain"] == "<1>\n2\n3"
 
 
 def test_pictures_are_folded_with_their_size() -> None:
@@ -49,10 +62,8 @@ def test_pictures_are_folded_with_their_size() -> None:
     assert "<svg></svg>" in html_of(Stream("stdout", "x"), drawing)
 
 
-def test_what_cannot_be_folded_says_so() -> None:
-    chart = Display({"application/vnd.vegalite.v5+json": {}, "text/plain": "chart"})
-    html = html_of(Stream("stdout", "x"), chart)
-    assert "<pre>chart</pre><small>application/vnd.vegalite.v5+json shows only as the single output" in html
+def test_what_cannot_be_folded_is_its_text() -> None:
+    assert "<pre>chart</pre>" in html_of(Stream("stdout", "x"), CHART)
 
 
 def test_folded_text_has_no_terminal_colours() -> None:
@@ -60,15 +71,19 @@ def test_folded_text_has_no_terminal_colours() -> None:
 
 
 def test_a_failure_stands_below_the_faded_last_output() -> None:
-    shown = failed_display_of([Stream("stdout", "good")], [Stream("stdout", "debug")], "ValueError: <no>")
+    (shown,) = displays_of(Content([Stream("stdout", "good")], [Stream("stdout", "debug")], "ValueError: <no>"), 1)
     html = str(shown.data["text/html"])
     assert html.index("opacity: 0.5") < html.index("good") < html.index("debug") < html.index("ValueError: &lt;no&gt;")
     assert shown.data["text/plain"] == "good\ndebug\nValueError: <no>"
 
 
 def test_a_failure_is_marked_for_readers_of_a_saved_notebook() -> None:
-    failed = failed_display_of([], [], "ValueError: no")
-    assert failed.metadata == {"reactive_db": {"failed": "ValueError: no"}}
-    assert display_of([failed]).metadata == failed.metadata
-    assert display_of([Stream("stdout", "x"), failed]).metadata == failed.metadata
-    assert display_of([Stream("stdout", "x"), Stream("stderr", "y")]).metadata == {}
+    content = Content([CHART], failure="ValueError: no")
+    assert displays_of(content)[1].metadata == {"reactive_db": {"failed": "ValueError: no"}}
+    assert displays_of(content, 1)[0].metadata == {"reactive_db": {"failed": "ValueError: no"}}
+    assert outputs_of(content, "a")[1]["metadata"] == {"reactive_db": {"failed": "ValueError: no", "live": "a"}}
+    assert folded(CHART, Stream("stderr", "y")).metadata == {}
+
+
+def test_widgets_are_known_by_their_ids() -> None:
+    assert widgets_in([WIDGET, CHART, Stream("stdout", "x")]) == {"x"}

@@ -43,6 +43,7 @@ class FakeOutput:
         self.made_by = Execution()
         self.names = names
         self.label = "output"
+        self.messages = 1
         self.stale = False
         self.log: list[str] = []
         self._on_refresh = on_refresh
@@ -61,15 +62,25 @@ class FakeOutput:
     def stop(self, error: Exception) -> None:
         self.log.append(f"stop: {error}")
 
+    def pause(self, is_paused: bool) -> None:
+        self.log.append("pause" if is_paused else "resume")
+
     def close(self) -> None:
         self.log.append("close")
+
+    def clear(self) -> None:
+        self.log.append("clear")
 
 
 class Fixture:
     def __init__(self) -> None:
         self.runtime = SeededRuntime(1)
         self.loop = FakeLoop(self.runtime)
-        self.refresher = Refresher(self.loop, self.runtime)
+        self.flushes = 0
+        self.refresher = Refresher(self.loop, self.runtime, self._flush)
+
+    def _flush(self) -> None:
+        self.flushes += 1
 
     def add(self, on_refresh: Callable[[], None] = lambda: None) -> FakeOutput:
         output = FakeOutput(on_refresh)

@@ -1,0 +1,51 @@
+"""A widget on show: its static form in the notebook is kept right as long as no page draws the widget itself."""
+
+from __future__ import annotations
+
+from reactive_db.notebook.live.display import LiveDisplay
+from reactive_db.notebook.live.executions import Execution
+from reactive_db.notebook.live.names import NO_NAMES
+from reactive_db.notebook.live.outputs import Content, Display
+from reactive_db.notebook.widgets.widget import LiveWidget
+
+
+class ShownWidget:
+    """A `LiveOutput` of one widget. It is what nbclient saves; a browser never sees it change."""
+
+    def __init__(self, widget: LiveWidget, display: LiveDisplay, made_by: Execution) -> None:
+        self.made_by = made_by
+        self.names = NO_NAMES
+        self.label = type(widget).__name__
+        self._widget = widget
+        self._display = display
+        self._show()
+
+    @property
+    def messages(self) -> int:
+        return self._display.messages
+
+    def is_stale(self) -> bool:
+        return self._widget.is_headless and self._widget.number != self._number
+
+    def refresh(self) -> None:
+        self._show()
+        self._display.repeat()
+
+    def repeat(self) -> None:
+        self._display.repeat()
+
+    def pause(self, is_paused: bool) -> None:
+        """A widget cannot be paused."""
+
+    def stop(self, error: Exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._display.drop()
+
+    def clear(self) -> None:
+        self.close()
+
+    def _show(self) -> None:
+        self._number = self._widget.number
+        self._display.show(Content([Display(self._widget.static_bundle())]))

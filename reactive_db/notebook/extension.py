@@ -8,6 +8,7 @@ cell once and says so.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from reactive_db.handles import QueryHandle
@@ -51,7 +52,7 @@ class Extension:
     def __init__(self, shell: Any, loop: Loop) -> None:
         self._shell = shell
         self._runtime = SystemRuntime()
-        self._pages = Pages()
+        self._pages = Pages(_statics)
         self._refresher = Refresher(loop, self._runtime, self._pages.flush)
         shell.register_magic_function(self._live, "line_cell", "live")
         shell.display_formatter.ipython_display_formatter.for_type(QueryHandle, self._show)
@@ -127,6 +128,13 @@ class Extension:
     def _after_cell(self, result: object) -> None:
         pusher.flush()
         self._refresher.settle()
+
+
+def _statics(names: Sequence[str]) -> Mapping[str, Any]:
+    """The static forms of those of our widgets that have these ids."""
+    from reactive_db.notebook.widgets.widget import LiveWidget
+
+    return LiveWidget.static_bundles(names)
 
 
 def _main_loop(shell: Any) -> Loop | None:

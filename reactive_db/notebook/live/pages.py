@@ -9,7 +9,7 @@ half is `labextension/static/remoteEntry.js`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -41,7 +41,9 @@ class Shown:
 class Pages:
     """Tells pages what live outputs show. Safe to use from any thread: a page may say hello while a cell runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, statics: Callable[[Sequence[str]], Mapping[str, Any]]) -> None:
+        """`statics` gives the static forms of widgets by their ids; those it does not know are left out."""
+        self._statics = statics
         self._shown: dict[str, Shown] = {}
         self._changed: dict[str, Shown] = {}
         self._gone: dict[str, None] = {}
@@ -92,7 +94,10 @@ class Pages:
         self._comm.close()
 
     def _on_message(self, message: dict[str, Any]) -> None:
-        if message["content"]["data"].get("type") != "hello":
+        said = message["content"]["data"]
+        if said.get("type") == "statics":
+            self._comm.send({"statics": self._statics(said["widgets"])})
+        if said.get("type") != "hello":
             return
         with self._lock:
             self._has_page = True

@@ -67,6 +67,7 @@ class LiveWidget(anywidget.AnyWidget):
     with the widget's lock held; `_hear` is not, because it runs user code. All three may be called on any thread.
     """
 
+    _open: ClassVar[weakref.WeakValueDictionary[str, LiveWidget]] = weakref.WeakValueDictionary()
     _esm: ClassVar[Any]
     _css: ClassVar[Any]
     _whole = traitlets.Any(None).tag(sync=True, to_json=lambda _, widget: widget._numbered_whole())
@@ -82,6 +83,7 @@ class LiveWidget(anywidget.AnyWidget):
             for source in sources:
                 source.observe(self._wake, _WATCHED)
             super().__init__(**traits)
+        self._open[self.model_id] = self
         self.on_msg(self._on_page_message)
 
     # --- for subclasses ----------------------------------------------------------------------------------------------
@@ -139,7 +141,14 @@ class LiveWidget(anywidget.AnyWidget):
             for source in self._sources:
                 source.unobserve(self._wake, _WATCHED)
             pusher.forget(self)
+            self._open.pop(self.model_id, None)
         super().close()
+
+    @classmethod
+    def static_bundles(cls, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """`static_bundle` of the open widgets among those with these ids."""
+        found = {name: cls._open.get(name) for name in names}
+        return {name: widget.static_bundle() for name, widget in found.items() if widget is not None}
 
     @property
     def is_headless(self) -> bool:

@@ -9,14 +9,17 @@
   const WIDGET = "application/vnd.jupyter.widget-view+json";
 
   const STYLE = `
-    .jp-OutputArea[data-rdb-state] > .jp-OutputArea-child:first-child .jp-OutputArea-prompt::after {
-      color: var(--jp-success-color1); content: "● live"; display: block; font-size: var(--jp-ui-font-size0);
-      line-height: 2.4; opacity: 0.85; padding-right: var(--jp-code-padding); text-align: right; }
-    .jp-OutputArea[data-rdb-state="paused"] > .jp-OutputArea-child:first-child .jp-OutputArea-prompt::after {
+    .jp-OutputArea[data-rdb-state] > .jp-OutputArea-child:first-child { position: relative; }
+    .jp-OutputArea[data-rdb-state] > .jp-OutputArea-child:first-child::before {
+      box-sizing: border-box; color: var(--jp-success-color1); content: "● live"; font-family: var(--jp-ui-font-family);
+      font-size: var(--jp-ui-font-size0); left: 0; line-height: 2.2; padding-right: var(--jp-code-padding);
+      pointer-events: none; position: absolute; text-align: right; width: var(--jp-cell-prompt-width); }
+    .jp-OutputArea[data-rdb-state="paused"] > .jp-OutputArea-child:first-child::before {
       color: var(--jp-ui-font-color2); content: "❚❚ paused"; }
-    .jp-OutputArea[data-rdb-state="failed"] > .jp-OutputArea-child:first-child .jp-OutputArea-prompt::after {
+    .jp-OutputArea[data-rdb-state="failed"] > .jp-OutputArea-child:first-child::before {
       color: var(--jp-error-color1); content: "● failed"; }
-    .jp-OutputArea[data-rdb-state="failed"] > .jp-OutputArea-child:not(:last-child) { opacity: 0.5; }`;
+    .jp-OutputArea[data-rdb-state="failed"] > .jp-OutputArea-child:has(~ .jp-OutputArea-child) > .jp-OutputArea-output {
+      opacity: 0.5; }`;
 
   /** The live outputs of one notebook that is open in this page. */
   class LiveNotebook {
@@ -26,13 +29,14 @@
       this._comm = null;
       this._shown = new Map(); // what each live output shows, by its id
       this._waiting = new Set(); // ids of outputs whose cell is running: its own messages come first
+      this._isSavingAgain = false;
       const connect = () => this._connect(panel.sessionContext.session?.kernel ?? null);
       panel.sessionContext.kernelChanged.connect(connect);
       panel.sessionContext.statusChanged.connect((_, status) => {
         if (status === "restarting" || status === "autorestarting") this._forget();
       });
       panel.sessionContext.ready.then(connect);
-      panel.content.modelContentChanged?.connect(() => this._applyWaiting());
+      panel.context.saveState.connect((_, state) => this._onSave(state));
     }
 
     /** Follow a kernel: the extension may be loaded in it already, or later. */
@@ -62,6 +66,10 @@
     }
 
     _take(comm, frame) {
+      if (frame.statics) {
+        this._keep(frame.statics);
+        return;
+      }
       if (comm !== this._comm || frame.number <= this._have) return;
       const isNext = frame.live !== undefined && (frame.is_whole || frame.number === this._have + 1);
       if (!isNext) {
@@ -113,6 +121,36 @@
 
     _applyWaiting() {
       for (const id of [...this._waiting]) this._apply(id);
+    }
+
+    /** A widget draws itself; its static form, for readers of the file, is asked for when the file is saved. */
+    _onSave(state) {
+      if (state !== "completed") return;
+      if (this._isSavingAgain) {
+        this._isSavingAgain = false;
+        return;
+      }
+      const widgets = [...this._widgetOutputs()].map(({ output }) => output.data[WIDGET].model_id);
+      if (widgets.length > 0) this._comm?.send({ type: "statics", widgets });
+    }
+
+    /** Put static forms into the file alone, where they have changed, and save it once more. */
+    _keep(statics) {
+      for (const { cell, at, output } of [...this._widgetOutputs()]) {
+        const data = statics[output.data[WIDGET].model_id];
+        if (data === undefined || canonical(data) === canonical(output.data)) continue;
+        cell.model.sharedModel.updateOutputs(at, at + 1, [{ ...output, data }], "silent-change");
+        this._isSavingAgain = true;
+      }
+      if (this._isSavingAgain) this._panel.context.save();
+    }
+
+    *_widgetOutputs() {
+      for (const cell of this._panel.content.widgets) {
+        for (const [at, output] of (cell.model.sharedModel.getOutputs?.() ?? []).entries()) {
+          if (output.data?.[WIDGET] && output.metadata?.reactive_db?.live) yield { cell, at, output };
+        }
+      }
     }
 
     _cell(id) {

@@ -33,7 +33,7 @@ class Pushed(Protocol):
 class Pusher:
     """Pushes each that was woken, soon and not too often.
 
-    Responsibilities: when. Not: what is sent. Holds no lock while something is pushed.
+    Responsibilities: when. Not: what is sent. `wake` never waits for a push that is under way.
     """
 
     def __init__(self, runtime: Runtime) -> None:

@@ -65,6 +65,7 @@ class Cell:
         self.streams = ""
         self.error = ""
         self.status = ""
+        self.number = 0
 
 
 class Page:
@@ -112,6 +113,8 @@ class Page:
             cell.streams += content["text"]
         elif kind == "error":
             cell.error = f"{content['ename']}: {content['evalue']}"
+        elif kind == "execute_input":
+            cell.number = content["execution_count"]
         elif kind == "status":
             cell.status = content["execution_state"]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from reactive_db.notebook.live.capture import capturing, formatting_errors_raised, is_capturing
 from reactive_db.notebook.live.cell_code import CellCode, interruptible
 from reactive_db.notebook.live.display import LiveDisplay
-from reactive_db.notebook.live.executions import Execution
+from reactive_db.notebook.live.executions import Execution, running_number
 from reactive_db.notebook.live.outputs import Content, Part, Stream, widgets_in
 from reactive_db.notebook.live.reads import Reads
 from reactive_db.notebook.live.refresher import Refresher
@@ -43,7 +43,7 @@ class LiveCell:
     ) -> None:
         self.made_by = made_by
         self.source = source
-        self.number: int = shell.execution_count
+        self.number = running_number(shell)
         self.label = f"[{self.number}] {first_line(source, _LABEL_CHARACTERS)}"
         self.runs = 0
         self.seconds = 0.0

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from reactive_db.notebook.live.executions import running_number
 from reactive_db.notebook.live.names import names_of
 
 _FRAMES_SHOWN: Final = 4
@@ -30,7 +31,7 @@ class CellCode:
     def __init__(self, shell: Any, source: str) -> None:
         self._shell = shell
         text = shell.transform_cell(source)
-        self._file = shell.compile.cache(text, shell.execution_count, raw_code=source)
+        self._file = shell.compile.cache(text, running_number(shell), raw_code=source)
         self.names = names_of(text)
         module = shell.transform_ast(shell.compile.ast_parse(text, filename=self._file))
         last = module.body.pop() if module.body and isinstance(module.body[-1], ast.Expr) else None

@@ -36,3 +36,11 @@ def current_execution(shell: Any) -> Execution:
         cell=metadata.get("cellId"),
         deleted=frozenset(metadata.get("deletedCells") or ()),
     )
+
+
+def running_number(shell: Any) -> int:
+    """The number that the notebook shows beside the cell that is running.
+
+    `shell.execution_count` is that of the next cell already, since IPython 9.
+    """
+    return len(shell.history_manager.input_hist_parsed) - 1

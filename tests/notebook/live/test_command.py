@@ -45,6 +45,14 @@ def test_a_stopped_cell_stays_as_it_is(page: Any, counter: Any) -> None:
     assert counter.updates == 0
 
 
+def test_the_number_of_a_cell_is_the_one_that_stands_beside_it(page: Any) -> None:
+    page.run("handle = db.live(items)")
+    cell = page.run("%%live\n1 // (1 - len(handle.value))")
+    page.run("db.run(add, 'x')")
+    assert f"Cell In[{cell.number}], line 1" in cell.shown[0].text
+    assert number_of(page.run("%live").shown[0]) == str(cell.number)
+
+
 def test_one_of_several_is_named_by_its_number(page: Any, counter: Any) -> None:
     page.run("%%live\nlen(handle.value) * 10")
     (listed,) = page.run("%live").shown

@@ -215,10 +215,11 @@
     tracker.widgetAdded.connect((_, panel) => follow(panel));
   };
 
-  /** The newest of the versions that the page offers of a package. */
+  /** The newest of the versions that the page offers of a package; {} where it offers none, as Voila does. */
   const shared = async (scope, name) => {
-    const versions = Object.keys(scope[name]).sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
-    return (await scope[name][versions.at(-1)].get())();
+    const offered = scope[name] ?? {};
+    const newest = Object.keys(offered).sort((a, b) => a.localeCompare(b, undefined, { numeric: true })).at(-1);
+    return newest === undefined ? {} : (await offered[newest].get())();
   };
 
   let scope = null;
@@ -230,7 +231,7 @@
     get: async () => {
       const { INotebookTracker } = await shared(scope, "@jupyterlab/notebook");
       const plugin = { id: "reactive-db:live", autoStart: true, requires: [INotebookTracker], activate };
-      return () => ({ __esModule: true, default: plugin });
+      return () => ({ __esModule: true, default: INotebookTracker ? [plugin] : [] });
     },
   };
 })();

@@ -43,10 +43,12 @@ dlink((handle, "value"), (label, "value"), transform=str)
 for part in (label.layout, label.style, label):  # ipywidgets closes none of the first two itself
     part.close()
 """,
+    "live cells": "get_ipython().run_cell_magic('live', '', 'len(db.run(items))')",
 }
 AGAIN = {
     "live cells": "get_ipython().run_cell_magic('live', '', 'len(db.run(items))')",
     "shown handles": "display(db.live(items))",
+    "live cells that show widgets": "get_ipython().run_cell_magic('live', '', 'len(db.run(items))\\nLabel()')",
 }
 
 
@@ -73,6 +75,7 @@ def test_a_thousand_times_leaves_nothing_behind(counting: Any, what: str) -> Non
     before = counted(counting)
     body = textwrap.indent(MANY[what].strip(), "    ")
     assert counting.run(f"kept = []\nfor number in range({TIMES}):\n{body}\nlabel = handle = part = None").error == ""
+    counting.run("%live stop")
     check_nothing_is_left(before, counted(counting))
 
 
@@ -83,6 +86,25 @@ def test_a_cell_run_again_leaves_nothing_of_its_former_run(counting: Any, what: 
     for _ in range(TIMES_BY_HAND):
         assert counting.run(AGAIN[what], cell_id="again").error == ""
     check_nothing_is_left(before, counted(counting))
+
+
+def test_a_live_cell_closes_the_widgets_of_its_former_runs(counting: Any) -> None:
+    cell = counting.run("%%live\nslider = Label(str(len(db.run(items))))\nslider", cell_id="widgets")
+    before = counted(counting)
+    assert counting.run(f"for number in range({TIMES_BY_HAND}):\n    db.run(add, 'x')", cell_id="adding").error == ""
+    for _ in range(TIMES_BY_HAND):
+        counting.run("db.run(add, 'x')", cell_id="adding")
+    check_nothing_is_left(before, counted(counting))
+    assert cell.shown[0].updates > TIMES_BY_HAND
+
+
+def test_a_widget_that_is_still_shown_is_not_closed(page: Any) -> None:
+    page.run("from functools import cache\nfrom ipywidgets import Label\nhandle = db.live(items)")
+    page.run("@cache\ndef label(): return Label('kept')")
+    page.run("%%live\nhandle.value\nlabel()", cell_id="a")
+    page.run("db.run(add, 'x')", cell_id="b")
+    page.run("db.run(add, 'x')", cell_id="b")
+    assert page.run("label().comm is not None").shown[0].text == "True"
 
 
 def test_a_handle_is_a_control_of_interactive_output(page: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -38,17 +38,16 @@ class Sent(list[Message]):
 
     def hello(self, widget: LiveWidget, have: int = -1) -> Message:
         """A page opens `widget`, or has missed something; the whole that it is told."""
-        return [message for message in self.say(widget, {"type": "hello", "have": have}) if message["type"] == "whole"][
-            -1
-        ]
+        told = self.say(widget, {"type": "hello", "have": have})
+        return [message for message in told if message["type"] == "whole"][-1]
 
-    def say(self, widget: LiveWidget, message: Message) -> Sequence[Message]:
+    def say(self, widget: LiveWidget, message: Message) -> list[Message]:
         """A page says `message` to `widget`; what it is told."""
         before = len(self)
         widget.comm.handle_msg({"content": {"data": {"method": "custom", "content": message}}, "buffers": []})
         return self[before:]
 
-    def pushed(self) -> Sequence[Message]:
+    def pushed(self) -> list[Message]:
         """What the pusher sends of all that has changed, at once instead of soon."""
         before = len(self)
         pusher.flush()

@@ -112,7 +112,7 @@ class Extension:
         from reactive_db.notebook.widgets.shown import ShownWidget
 
         if is_capturing():
-            self._shell.display_pub.publish(widget.static_bundle())
+            self._shell.display_pub.publish(widget.static_bundle(), widget.static_metadata())
         else:
             made_by = current_execution(self._shell)
             self._refresher.add(ShownWidget(widget, self._display(owns_cell=False), made_by))

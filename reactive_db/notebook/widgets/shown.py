@@ -48,4 +48,4 @@ class ShownWidget:
 
     def _show(self) -> None:
         self._number = self._widget.number
-        self._display.show(Content([Display(self._widget.static_bundle())]))
+        self._display.show(Content([Display(self._widget.static_bundle(), self._widget.static_metadata())]))

@@ -21,6 +21,7 @@ import traitlets
 
 from reactive_db.handles import unfollowed
 from reactive_db.notebook.pusher import pusher
+from reactive_db.presentation import failure_mark
 
 Message = dict[str, Any]
 
@@ -167,8 +168,13 @@ class LiveWidget(anywidget.AnyWidget):
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         return {"text/plain": text, "text/html": html, "application/vnd.jupyter.widget-view+json": view}
 
+    def static_metadata(self) -> dict[str, Any]:
+        """What a file says of it besides: whether a source has failed."""
+        errors = [source.error for source in self._sources if source.error is not None]
+        return failure_mark("\n".join(f"{type(error).__name__}: {error}" for error in errors)) if errors else {}
+
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
-        return self.static_bundle(), {}
+        return self.static_bundle(), self.static_metadata()
 
     def _numbered_whole(self) -> Message:
         with self._lock, unfollowed():

@@ -80,6 +80,26 @@ def test_figures_are_part_of_its_output(page: Any) -> None:
     assert page.run("plt.get_fignums()").shown[0].text == "[]"
 
 
+CHARTS = {
+    "application/vnd.plotly.v1+json": "import plotly.express as px\npx.bar(x=['rows'], y=[len(handle.value)])",
+    "application/vnd.vegalite.v6.json": """
+import altair as alt
+alt.renderers.enable("mimetype")
+alt.Chart(alt.Data(values=[{"rows": len(handle.value)}])).mark_bar().encode(x="rows:Q")
+""",
+}
+
+
+@pytest.mark.parametrize("mime", CHARTS)
+def test_charts_keep_the_form_that_the_page_draws(page: Any, mime: str) -> None:
+    page.run("handle = db.live(items)")
+    (shown,) = page.run(f"%%live\n{CHARTS[mime]}").shown
+    before = shown.data[mime]
+    page.run("db.run(add, 'x')")
+    assert shown.data[mime] != before
+    assert shown.updates == 1
+
+
 def test_an_error_shows_in_place_and_the_next_change_mends_it(page: Any) -> None:
     page.run("handle = db.live(items)\ndb.run(add, 'good', 1)")
     cell = page.run("%%live\nprint('looking')\nmax(10 // item.n for item in handle.value)", cell_id="a")

@@ -28,6 +28,7 @@ from reactive_db.functions.contexts import ActionCtx, DatabaseReader, DatabaseWr
 from reactive_db.functions.definitions import Action, Mutation, Query, action, mutation, query
 from reactive_db.functions.table_query import Page, TableQuery
 from reactive_db.handles import QueryHandle
+from reactive_db.inspection import Inspection
 from reactive_db.limits import Limits
 from reactive_db.model import validators as v
 from reactive_db.model.documents import Document, Object
@@ -47,6 +48,7 @@ __all__ = [
     "DatabaseWriter",
     "Document",
     "Id",
+    "Inspection",
     "Limits",
     "MISSING",
     "Mutation",

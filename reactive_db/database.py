@@ -7,12 +7,12 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from reprlib import repr as short
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, overload
+from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 
 import platformdirs
 from tqdm.auto import tqdm
@@ -24,6 +24,7 @@ from reactive_db.errors import NotAStoreError, ReactiveDBError, SqlError, StoreE
 from reactive_db.functions.definitions import Action, Function, Mutation, Query, check_kind, on_redefined
 from reactive_db.functions.runner import Runner
 from reactive_db.handles import QueryHandle, reading
+from reactive_db.inspection import Inspection
 from reactive_db.interrupts import Uninterrupted
 from reactive_db.limits import Limits
 from reactive_db.model.codec import encoder
@@ -109,7 +110,7 @@ class Database:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._scheduler = Scheduler(store.snapshots, store.flusher)
+        self._scheduler = Scheduler(store.snapshots, store.flusher, store.runtime)
         self._runner = Runner(store, self._scheduler)
         store.committer.listeners.append(self._scheduler.invalidate)
         self.is_closed: bool = False
@@ -126,6 +127,24 @@ class Database:
     def ts(self) -> int:
         """The newest timestamp: how many commits the store has seen."""
         return self._store.published_ts
+
+    @property
+    def status(self) -> Literal["synced", "syncing", "offline"]:
+        """`syncing` while commits wait for the journal; `offline` once the store is closed or has failed."""
+        if self.is_closed or self._store.has_failed:
+            return "offline"
+        return "syncing" if self.pending else "synced"
+
+    @property
+    def pending(self) -> int:
+        """How many commits are on their way: they have a timestamp, and are not durable yet."""
+        return self._store.committer.pending
+
+    def on_settled(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on any thread when `ts`, `status` or `pending` may be different; returns what ends that."""
+        listeners = self._store.committer.on_settled
+        listeners.append(listener)
+        return partial(listeners.remove, listener)
 
     @overload
     def run(self, function: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -207,6 +226,11 @@ class Database:
             count = load(self._store, document, source, report)
         self._scheduler.advance()
         return count
+
+    def inspect(self) -> Inspection:
+        """The whole store at a glance: tables, documents, live queries, recent commits and conflicts."""
+        self._check_usable("inspect")
+        return Inspection(self, self._store, self._scheduler, self._check_usable)
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Write a consistent copy of the store to the new directory `path`, while it is in use."""

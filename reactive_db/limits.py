@@ -45,6 +45,12 @@ CACHED_QUERIES_MAX: Final = 1_000
 OBSERVER_ROUNDS_MAX: Final = 1_000
 PAGE_ITEMS_MAX: Final = 8_192
 
+# What `db.inspect()` shows.
+INSPECTED_DOCUMENTS_MAX: Final = 200
+INSPECTED_QUERIES_MAX: Final = 1_000
+INSPECTED_COMMITS_MAX: Final = 200
+LOST_RACES_MAX: Final = 200
+
 # Live outputs of a notebook. The server drops a kernel's messages above 1,000 a second, whoever sent them.
 LIVE_OUTPUTS_MAX: Final = 200
 LIVE_READS_MAX: Final = 10_000
@@ -58,3 +64,5 @@ LIVE_UPDATE_INTERVAL_SECONDS: Final = 0.05
 # Widgets, and what the notebook's pages are told by number.
 PUSH_INTERVAL_SECONDS: Final = 0.05
 TAIL_SECONDS: Final = (1.0, 5.0, 20.0)
+CHART_ROWS_MAX: Final = 5_000
+PAGER_PAGES_MAX: Final = 100

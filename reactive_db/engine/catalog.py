@@ -57,6 +57,10 @@ class Catalog:
         """Every table of the store, whether or not its class is declared here."""
         return list(self._definitions.values())
 
+    def loaded_table(self, number: int) -> Table | None:
+        """The table of that number, None if no function has touched it yet."""
+        return self._by_number.get(number)
+
     def table(self, document: type[Document]) -> Table:
         """The table of a document class, defined or redefined if need be.
 

@@ -13,10 +13,14 @@ such a transaction *shows*, a result or an error, waits until its snapshot is pu
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from reactive_db import limits
 from reactive_db.engine.snapshots import Snapshots
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import Conflict, LoggedCommit, WriteLog
@@ -28,6 +32,8 @@ from reactive_db.storage.journal import Journal
 from reactive_db.storage.tables import Table, Write
 
 Listener = Callable[[LoggedCommit], None]
+
+_log = logging.getLogger(__name__)
 
 
 class Assigned:
@@ -45,17 +51,44 @@ class Assigned:
         """The wake of the thread that was asked to lead, until it does."""
 
 
+@dataclass(slots=True)
+class LostRace:
+    """A transaction read where another commit wrote after it had begun.
+
+    Attributes:
+        source: the function that lost.
+        begin_ts: the timestamp it read at.
+        table, index: where the two met.
+        winner, winner_ts: the function that was first, and its commit.
+        retried_ts: what the loser was committed at in the end; None if it was not, or not yet.
+    """
+
+    source: str
+    begin_ts: int
+    table: str
+    index: str
+    winner: str
+    winner_ts: int
+    retried_ts: int | None = None
+
+
 class Committer:
     """Gives out timestamps, one commit after the other.
 
     Responsibilities: serializability, durability before anything is shown, order. Not: running user code, except
     that `commit` calls `again` in the turn for a transaction that lost its race.
+
+    Attributes:
+        listeners: called with every commit, before anybody may see it.
+        on_settled: called on any thread, without a lock, when fewer commits wait or the store has failed.
     """
 
     def __init__(self, journal: Journal, flusher: Flusher, snapshots: Snapshots, validates: bool = True) -> None:
         self.turn = threading.RLock()
         self.listeners: list[Listener] = []
+        self.on_settled: list[Callable[[], None]] = []
         self.conflicts = 0
+        self._lost_races: deque[LostRace] = deque(maxlen=limits.LOST_RACES_MAX)
         self._journal = journal
         self._flusher = flusher
         self._snapshots = snapshots
@@ -143,9 +176,20 @@ class Committer:
         """Whether it refuses everything."""
         return self._failure is not None
 
+    @property
+    def pending(self) -> int:
+        """How many commits have a timestamp and wait for the journal."""
+        return len(self._unpublished)
+
+    def lost_races(self) -> list[LostRace]:
+        """The latest of the `conflicts`, newest first."""
+        with self._mutex:
+            return list(reversed(self._lost_races))
+
     def fail(self, error: BaseException) -> None:
         """Refuse everything from now on; `error` says why."""
         self._failure = self._failure or error
+        self._tell_settled()
 
     def _hold_back(self) -> None:
         """Flush before this caller goes on. If that fails its commit is durable all the same; the next is refused."""
@@ -171,6 +215,7 @@ class Committer:
         self, transaction: Transaction, again: Callable[[], Transaction] | None
     ) -> tuple[Transaction, Assigned | None]:
         """Validate until a run holds, and give it its timestamp, if it writes at all; the caller has the turn."""
+        lost: list[LostRace] = []
         while True:
             try:
                 self._check_alive()
@@ -178,11 +223,14 @@ class Committer:
                 tables = {number: (transaction.tables[number], w) for number, w in transaction.writes.items()}
                 if not tables:
                     return transaction, None
-                return transaction, self._enqueue(tables, transaction.now, transaction.source, is_bulk=False)
+                assigned = self._enqueue(tables, transaction.now, transaction.source, is_bulk=False)
+                for race in lost:
+                    race.retried_ts = assigned.commit.ts
+                return transaction, assigned
             except Conflict as conflict:
-                self.conflicts += 1
+                lost.append(self._note_conflict(transaction, conflict))
                 if again is None:
-                    raise self._conflict_error(transaction, conflict) from None
+                    raise _conflict_error(lost[-1]) from None
             finally:
                 self._snapshots.end(transaction.begin_ts)
             transaction = again()
@@ -262,6 +310,7 @@ class Committer:
             wakes += self._pass_lead()
         for wake in wakes:
             wake.release()
+        self._tell_settled()
 
     def _pass_lead(self) -> list[Any]:
         """The wake of the next leader, if somebody waits already; the caller has the mutex."""
@@ -272,6 +321,13 @@ class Committer:
         self._is_flushing = False
         return []
 
+    def _tell_settled(self) -> None:
+        for listener in tuple(self.on_settled):
+            try:
+                listener()
+            except Exception:
+                _log.exception("a listener raised; the commits are not affected")
+
     def _publish(self, batch: list[Assigned]) -> None:
         # In this order: who sees the new timestamp finds every query that it made stale, and the columns in reach.
         for one in batch:
@@ -280,19 +336,27 @@ class Committer:
                 listener(one.logged)
         self._snapshots.published = batch[-1].commit.ts
 
-    def _conflict_error(self, transaction: Transaction, conflict: Conflict) -> ConflictError:
+    def _note_conflict(self, transaction: Transaction, conflict: Conflict) -> LostRace:
         number, index = conflict.space
         commit = conflict.commit
         known = commit.writes.get(number)
         table = known[0].name if known is not None else str(number)
-        return ConflictError(
-            f"mutation {transaction.source!r} lost a race. It read {table}.{index} at ts {transaction.begin_ts}; "
-            f"{commit.source!r} wrote there at ts {commit.ts}. Run it again, or read a narrower range.",
-            table=table,
-            index=index,
-            begin_ts=transaction.begin_ts,
-            commit_ts=commit.ts,
-        )
+        race = LostRace(transaction.source, transaction.begin_ts, table, index, commit.source, commit.ts)
+        self.conflicts += 1
+        with self._mutex:
+            self._lost_races.append(race)
+        return race
+
+
+def _conflict_error(race: LostRace) -> ConflictError:
+    return ConflictError(
+        f"mutation {race.source!r} lost a race. It read {race.table}.{race.index} at ts {race.begin_ts}; "
+        f"{race.winner!r} wrote there at ts {race.winner_ts}. Run it again, or read a narrower range.",
+        table=race.table,
+        index=race.index,
+        begin_ts=race.begin_ts,
+        commit_ts=race.winner_ts,
+    )
 
 
 def _document_writes(tables: dict[int, tuple[Table, list[Write]]]) -> list[DocumentWrite]:

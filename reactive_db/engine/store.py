@@ -12,6 +12,7 @@ import shutil
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from reactive_db.engine.catalog import Catalog
 from reactive_db.engine.committer import Committer
@@ -20,9 +21,13 @@ from reactive_db.engine.transaction import Transaction
 from reactive_db.errors import SqlError, StoreClosedError, StoreCorruptError, StoreForkedError
 from reactive_db.interrupts import Shielded
 from reactive_db.limits import Limits
+from reactive_db.model.codec import decoder
 from reactive_db.model.documents import Document
-from reactive_db.model.schema import TABLES_NUMBER
+from reactive_db.model.keys import EVERYTHING
+from reactive_db.model.layout import TableLayout
+from reactive_db.model.schema import TABLES_NUMBER, TableDefinition
 from reactive_db.runtime import Runtime
+from reactive_db.storage.column_table import ColumnTable
 from reactive_db.storage.columns import Columns, Parameters
 from reactive_db.storage.commit import Commit, join_parts
 from reactive_db.storage.directory import StoreDirectory
@@ -168,6 +173,36 @@ class Store:
             return [TABLES_NUMBER, *(definition.number for definition in self.catalog.definitions())]
         return [number for name in names if (number := self.catalog.number(name)) is not None]
 
+    def counts(self) -> dict[int, int]:
+        """How many documents each table has, by its number, all at one timestamp; loads no table."""
+        definitions = self.catalog.definitions()
+        counts = [f"SELECT {one.number}, count(*) FROM {_column_table(one).name}" for one in definitions]
+        self.flusher.flush()
+        return dict(self._rows(" UNION ALL ".join(counts))) if counts else {}
+
+    def newest(
+        self, transaction: Transaction, definition: TableDefinition, most: int, unloaded: type[Document]
+    ) -> list[Document]:
+        """The newest documents of a table, at most so many; loads no table, and needs no class that is declared.
+
+        Those of a table that nobody has loaded are made of the class `unloaded`.
+
+        Raises:
+            SnapshotPassed: as `table`.
+        """
+        number = definition.number
+        table = self.catalog.loaded_table(number)
+        if table is None:
+            stored = self._newest_stored(definition, most, unloaded)
+            # Until somebody loads a table nobody writes to it: the columns have it as it is at every timestamp.
+            table = self.catalog.loaded_table(number)
+            if table is None:
+                transaction.add_table_read(number)
+                transaction.add_definition_read(number)
+                return stored
+        scan = transaction.scan(self._seen(transaction, table), "by_creation_time", EVERYTHING, descending=True)
+        return scan.take(most)
+
     def backup(self, path: Path) -> None:
         """Write a consistent copy to the new directory `path`, while the store is in use."""
         self.check_open()
@@ -199,6 +234,15 @@ class Store:
         self.committer.fail(StoreClosedError("it was closed"))
         self._close_all([self.flusher.close, self.columns.close, self.journal.close])
 
+    def _newest_stored(self, definition: TableDefinition, most: int, document: type[Document]) -> list[Document]:
+        latest = f"ORDER BY _creation_time DESC, _id DESC LIMIT {most}"
+        decode = decoder(document).decode
+        return [decode(data) for _, data in self._rows(f"{_column_table(definition).load_sql} {latest}")]
+
+    def _rows(self, statement: str) -> list[tuple[Any, ...]]:
+        table, ts = self.columns.query(statement)
+        return SqlResult(table, ts).fetchall()
+
     def _seen(self, transaction: Transaction, table: Table) -> Table:
         if table.since > transaction.begin_ts:
             raise SnapshotPassed(transaction.source)
@@ -221,6 +265,10 @@ class Store:
         # Never to be destroyed: DuckDB and SQLite would fold their logs into files that the parent is writing.
         for part in (self.columns, self.journal):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
+
+
+def _column_table(definition: TableDefinition) -> ColumnTable:
+    return ColumnTable(TableLayout(definition.number, definition.name, definition.columns))
 
 
 def recover(journal: Journal, columns: Columns) -> None:

@@ -48,7 +48,8 @@ class Transaction:
         self._scans: list[Scan] = []
         self._writes: dict[int, dict[str, Write]] = {}
         self._undo: list[tuple[int, str, Write | None]] = []
-        self._documents_read = 0
+        self.documents_read = 0
+        """How many, counted each time one is read."""
         self._documents_written = 0
         self._bytes_written = 0
         self._creation_time = self.now
@@ -205,8 +206,8 @@ class Transaction:
             raise self._too_much("wrote", "bytes", "bytes_written_max", "Write in several mutations")
 
     def _count_read(self, count: int = 1) -> None:
-        self._documents_read += count
-        if self._documents_read > self._limits.documents_read_max:
+        self.documents_read += count
+        if self.documents_read > self._limits.documents_read_max:
             raise self._too_much(
                 "read", "documents", "documents_read_max", "Read a narrower index range, use `.paginate`, or ask SQL"
             )
@@ -250,7 +251,7 @@ class Scan:
     def take(self, n: int | None) -> list[Document]:
         """The next `n` documents, or all: what iterating gives, at half the cost."""
         # One more than may be read, so that the limit is met before a million documents are.
-        most = self._owner._limits.documents_read_max - self._owner._documents_read + 1
+        most = self._owner._limits.documents_read_max - self._owner.documents_read + 1
         pairs = list(islice(self._found, most if n is None else min(n, most)))
         self._owner._count_read(len(pairs))
         if pairs:

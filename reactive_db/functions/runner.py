@@ -90,7 +90,15 @@ class Runner:
                 transaction.check_reads()
             except Exception as raised:
                 value, error = None, raised
-            return Outcome(ts, transaction.read_set, value, error, transaction.page_end, transaction.is_volatile)
+            return Outcome(
+                ts,
+                transaction.read_set,
+                value,
+                error,
+                transaction.page_end,
+                transaction.is_volatile,
+                transaction.documents_read,
+            )
 
         return compute
 

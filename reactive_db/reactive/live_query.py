@@ -34,6 +34,8 @@ class Outcome:
     """The cursor at which its page ended: a re-run covers the same keys, so pages grow and shrink but never shift."""
     is_volatile: bool = False
     """It asked for time or randomness, so another run may differ though nothing changed."""
+    documents_read: int | None = None
+    """None where nobody counts: SQL reads tables, not documents."""
 
     def at(self, later: Outcome) -> Outcome:
         """This value, found again by a `later` run."""
@@ -78,6 +80,7 @@ class LiveQuery:
         shown: what its watchers show, None before the first of them. Changes only in the scheduler's turn, and only
             together with the watchers, so whoever runs the query at another time does not change what is compared.
         is_stale: a commit wrote where it read.
+        seconds_last, seconds_total: how long its latest run took, and all of its `runs`.
         number: what came first has the lower one; stale queries run, and are told of, in this order.
         lock: held while it runs, so that it runs once for everybody who asks.
     """
@@ -90,6 +93,8 @@ class LiveQuery:
     is_stale: bool = True
     registered: ReadSet | None = None
     runs: int = 0
+    seconds_last: float = 0.0
+    seconds_total: float = 0.0
     number: int = field(default_factory=itertools.count().__next__)
     lock: threading.RLock = field(default_factory=threading.RLock)
     watchers: dict[int, weakref.ref[Watcher]] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from dataclasses import replace
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 from operator import attrgetter
 
 from reactive_db import limits
@@ -43,6 +43,16 @@ class QueryCache:
     def ranges(self) -> int:
         """How many key ranges are subscribed to."""
         return len(self._index)
+
+    def queries(self, most: int) -> list[LiveQuery]:
+        """Some of the queries there are, at most so many; those that are watched come first."""
+        with self._lock:
+            return list(islice(chain(self.watched.values(), self._idle.values()), most))
+
+    def commits(self, most: int) -> list[LoggedCommit]:
+        """The latest commits, newest first, at most so many."""
+        with self._lock:
+            return list(islice(reversed(self._recent), most))
 
     def query(self, key: Key, run: Compute, reads_columns: bool) -> LiveQuery:
         """The one query with that key, made if need be."""
@@ -85,6 +95,7 @@ class QueryCache:
         with self._lock:
             query.outcome = outcome
             query.runs += 1
+            query.seconds_total += query.seconds_last
             if not self._is_kept(query):
                 # Dropped while it ran, and another one took its place: nobody would ever unsubscribe it.
                 query.is_stale = True

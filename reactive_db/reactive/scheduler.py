@@ -29,6 +29,7 @@ from reactive_db.errors import LimitError
 from reactive_db.interrupts import Holding, Uninterrupted
 from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, Watcher, isolated
 from reactive_db.reactive.query_cache import QueryCache
+from reactive_db.runtime import Runtime
 from reactive_db.storage.flusher import Flusher
 
 _log = logging.getLogger(__name__)
@@ -42,11 +43,14 @@ class Scheduler:
 
     Attributes:
         ts: what every watcher shows is right at this timestamp.
+        on_advanced: called on any thread when a query may have run, or other queries are watched; they must not raise.
     """
 
-    def __init__(self, snapshots: Snapshots, flusher: Flusher) -> None:
+    def __init__(self, snapshots: Snapshots, flusher: Flusher, runtime: Runtime) -> None:
         self.ts = snapshots.published
         self.cache = QueryCache()
+        self.on_advanced: list[Callable[[], None]] = []
+        self._monotonic = runtime.monotonic
         self._snapshots = snapshots
         self._flusher = flusher
         self._turn = threading.RLock()
@@ -76,6 +80,8 @@ class Scheduler:
         # Its own run may have made it stale: the first use of a class that was declared anew is a commit.
         if self.ts < outcome.ts or query.is_behind:
             self.advance()
+        else:
+            self._tell_advanced()
         if outcome.error is not None:
             raise outcome.error
         return isolated(outcome.value)
@@ -109,6 +115,7 @@ class Scheduler:
         """Forget a watcher now."""
         self.unwatch_later(query, token)
         self._sweep()
+        self._tell_advanced()
 
     def advance(self) -> None:
         """Bring every watcher to the newest published timestamp, then tell their observers."""
@@ -122,6 +129,7 @@ class Scheduler:
                     self._step(interrupts)
                 self.ts = max(self.ts, target)
         self.tell()
+        self._tell_advanced()
 
     def redefine(self, name: str, run: Callable[[Key], Compute | None]) -> None:
         """A function was defined anew; its live queries move to the new one."""
@@ -171,13 +179,19 @@ class Scheduler:
     def _run_now(self, query: LiveQuery, interrupts: Uninterrupted) -> Outcome:
         try:
             with self._snapshot(query.reads_columns) as ts:
-                outcome = interrupts.call(partial(query.run, ts, None))
+                outcome = interrupts.call(partial(self._timed_run, query, ts, None))
                 self.cache.settle(query, outcome)
                 if outcome.error is not None:
                     query.outcome = None  # not kept: it is raised with its frames, and is never given out again
         except SnapshotPassed:
             query.reads_columns = True
             return self._run_now(query, interrupts)
+        return outcome
+
+    def _timed_run(self, query: LiveQuery, ts: int, page_end: str | None) -> Outcome:
+        began = self._monotonic()
+        outcome = query.run(ts, page_end)
+        query.seconds_last = self._monotonic() - began
         return outcome
 
     @contextmanager
@@ -210,7 +224,7 @@ class Scheduler:
     def _run_batch(self, batch: list[LiveQuery], ts: int, interrupts: Uninterrupted) -> None:
         """Run all of `batch`, then show all that changed: watchers never see one half of a commit."""
         ends = [None if query.shown is None else query.shown.page_end for query in batch]
-        runs = [partial(query.run, ts, end) for query, end in zip(batch, ends, strict=True)]
+        runs = [partial(self._timed_run, query, ts, end) for query, end in zip(batch, ends, strict=True)]
         outcomes = [interrupts.call(run) for run in runs]
         for query, outcome in zip(batch, outcomes, strict=True):
             outcome.forget_frames()
@@ -225,6 +239,10 @@ class Scheduler:
                 if tell is not None:
                     self.queue_news(tell)
         self.ts = max(self.ts, ts)
+
+    def _tell_advanced(self) -> None:
+        for listener in tuple(self.on_advanced):
+            listener()
 
     def _sweep(self) -> None:
         with Holding(self._turn):

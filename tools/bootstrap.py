@@ -25,6 +25,9 @@ NOTEBOOK = "notebooks/01-quickstart.ipynb"
 # The extras that each profile installs; `dev` holds everything that `notebook` does.
 PROFILES = {"notebook": "notebook,demo", "dev": "dev"}
 
+CHROMIUMS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+CHROMIUM_DEBIAN = ["chromium", "fonts-dejavu", "fonts-liberation"]
+
 CHECKS = {
     "lint": ["ruff check .", "ruff format --check .", "lint-imports --no-logo --no-cache"],
     "types": ["mypy", "pyright"],
@@ -57,9 +60,41 @@ def set_up(profile: str) -> None:
     say("[2/2] Installing the packages ...")
     _install(PROFILES[profile])
     _quiet_jupyterlab()
+    _link_labextension()
     for name in PROFILES if profile == "dev" else [profile]:
         _stamp(name).write_text(_fingerprint())
     say("Ready.\n")
+
+
+def set_up_browser() -> None:
+    """Have a Chromium for the browser tests; returns at once when there is one."""
+    if find_chromium() is not None:
+        return
+    say("The browser tests need Chromium, which is not installed. Installing it; this takes a minute ...")
+    apt = shutil.which("apt-get")
+    as_root = [] if hasattr(os, "geteuid") and os.geteuid() == 0 else ["sudo", "-n"]
+    if apt is not None and (not as_root or shutil.which("sudo")):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *CHROMIUM_DEBIAN]):
+            subprocess.run(as_root + [apt] + command, env=environment, stdout=subprocess.DEVNULL)
+    if find_chromium() is None:
+        subprocess.run([str(PYTHON), "-m", "playwright", "install", "chromium"])
+    if find_chromium() is None:
+        raise stop(
+            "no Chromium could be installed for the browser tests. Install one so that `chromium` or `google-chrome` "
+            f"is on the PATH (on Debian or Ubuntu: `sudo apt-get install {' '.join(CHROMIUM_DEBIAN)}`), then run this "
+            "command again. `./test --ignore tests/browser` does without."
+        )
+
+
+def find_chromium() -> "str | None":
+    """The Chromium that drives the browser tests: one on the PATH, else one that Playwright has installed."""
+    found = [path for path in map(shutil.which, CHROMIUMS) if path is not None]
+    if found:
+        return found[0]
+    question = "from playwright.sync_api import sync_playwright as p\nwith p() as q: print(q.chromium.executable_path)"
+    answer = subprocess.run([str(PYTHON), "-c", question], capture_output=True, text=True).stdout.strip()
+    return answer if answer and Path(answer).exists() else None
 
 
 def _is_set_up(profile: str) -> bool:
@@ -130,6 +165,14 @@ def _quiet_jupyterlab() -> None:
     shutil.copy(ROOT / "binder" / "overrides.json", settings)
 
 
+def _link_labextension() -> None:
+    """Have JupyterLab read the page's half of live outputs from the checkout: pip has copied it."""
+    installed = VENV / "share" / "jupyter" / "labextensions" / "reactive-db"
+    if os.name != "nt" and not installed.is_symlink():
+        shutil.rmtree(installed, ignore_errors=True)
+        installed.symlink_to(ROOT / "reactive_db" / "notebook" / "labextension")
+
+
 # --- the verbs -------------------------------------------------------------------------------------------------------
 
 
@@ -150,8 +193,9 @@ def lab(arguments: "list[str]") -> int:
 def test(arguments: "list[str]") -> int:
     """Run every check and every test; with `arguments`, only pytest with those."""
     set_up("dev")
+    set_up_browser()
     failed = [] if arguments else _check(["lint", "types"])
-    code = _run([str(PYTHON), "-m", "pytest", "-n", "auto", "--maxprocesses", "8", *arguments])
+    code = _run([str(PYTHON), "-m", "pytest", "-n", "auto", "--maxprocesses", "8", "--dist", "loadgroup", *arguments])
     if failed:
         say(f"Besides the tests, these checks failed (see above): {', '.join(failed)}.")
     return code or len(failed)

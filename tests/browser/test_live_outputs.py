@@ -158,6 +158,24 @@ def test_it_can_be_read_in_light_and_dark(lab: Lab, theme: str) -> None:
         assert contrast(notebook, place) > 4.5
 
 
+def test_a_live_cell_may_make_a_new_widget_each_time(lab: Lab) -> None:
+    cell = "%%live\nfrom ipywidgets import Label, VBox\nVBox([Label(str(len(handle.value)))])"
+    notebook = lab.open(
+        PROGRAM,
+        cell,
+        "for n in range(30): db.run(add, 'x')",
+        "from ipywidgets.widgets.widget import _instances; len(_instances)",
+    )
+    notebook.run(0, 1, 2, 2)
+    shown = notebook.output(1).locator(".widget-label")
+    expect(shown.and_(notebook.page.locator(":visible"))).to_have_text("60")
+    notebook.run(3)
+    before = notebook.output(3).inner_text()
+    notebook.run(2, 3)
+    expect(shown.and_(notebook.page.locator(":visible"))).to_have_text("90")
+    assert notebook.output(3).inner_text().split()[-1] == before.split()[-1]
+
+
 def contrast(notebook: NotebookPage, place: Any) -> float:
     """The contrast of a text to what is behind it, as WCAG reckons it."""
     colours: list[list[float]] = place.evaluate(

@@ -130,7 +130,7 @@ class _Diverted:
             self.write(line)
 
     def flush(self) -> None:
-        # Each display flushes first. That waits for the kernel's other thread, 0.3 ms, with nothing of ours to wait for.
+        # Each display flushes first. That waits for the kernel's other thread, 0.3 ms, for nothing of ours.
         if _current.get() is not self._capture:
             self._covered.flush()
 

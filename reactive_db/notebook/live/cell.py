@@ -9,10 +9,10 @@ from reactive_db.notebook.live.capture import capturing, formatting_errors_raise
 from reactive_db.notebook.live.cell_code import CellCode, interruptible
 from reactive_db.notebook.live.display import LiveDisplay
 from reactive_db.notebook.live.executions import Execution, running_number
-from reactive_db.notebook.live.outputs import Content, Part, Stream, widgets_in
+from reactive_db.notebook.live.outputs import Content, Part, Stream
 from reactive_db.notebook.live.reads import Reads
 from reactive_db.notebook.live.refresher import Refresher
-from reactive_db.notebook.live.widgets import Widgets
+from reactive_db.notebook.live.widgets import Frames, Widgets
 from reactive_db.presentation import first_line
 from reactive_db.runtime import Runtime
 
@@ -57,6 +57,7 @@ class LiveCell:
         self._reads = Reads(refresher.wake)
         self._good: Sequence[Part] = ()
         self._widgets = Widgets()
+        self._frames = Frames()
 
     def run_first(self, *, is_fed: bool) -> None:
         """Run as part of the cell that the user has just run; `is_fed` by other live cells, which assign what it reads.
@@ -100,6 +101,7 @@ class LiveCell:
 
     def clear(self) -> None:
         self.close()
+        self._frames.close()
         self._widgets.close()
 
     def _run(self) -> BaseException | None:
@@ -131,15 +133,15 @@ class LiveCell:
 
     def _show(self, parts: Sequence[Part], failure: BaseException | None) -> None:
         if failure is None:
-            self._good = parts
-            self._display.show(Content(parts))
+            self._good = self._frames.put(parts)
+            self._display.show(Content(self._good), are_widgets_drawn=self._frames.are_drawn)
         else:
             printed = [part for part in parts if isinstance(part, Stream)]
             self._display.show(Content(self._good, printed, self._code.short_traceback(failure)))
 
     def _keep_widgets(self, made: Widgets) -> None:
         """Close the widgets that earlier runs have made, unless some are still on show; then keep them all."""
-        if self._widgets.are_among(widgets_in(self._good)):
+        if self._widgets.are_among(self._frames.shown):
             made.take(self._widgets)
         else:
             self._widgets.close()

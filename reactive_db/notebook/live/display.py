@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from reactive_db.notebook.live.executions import Execution
-from reactive_db.notebook.live.outputs import Content, Display, displays_of, is_same_view, outputs_of
+from reactive_db.notebook.live.outputs import WIDGET_VIEW, Content, Display, displays_of, outputs_of
 from reactive_db.notebook.live.pages import Pages, Shown
 from reactive_db.presentation import marked
 from reactive_db.runtime import Runtime
@@ -29,20 +30,21 @@ class LiveDisplay:
         self._owns_cell = owns_cell
         self._content = Content()
         self._displays: list[Display] = []
+        self._are_widgets_drawn = False
         self._is_paused = False
         self.messages = 0
 
-    def show(self, content: Content) -> None:
-        """Replace the content."""
+    def show(self, content: Content, *, are_widgets_drawn: bool = False) -> None:
+        """Replace the content; with `are_widgets_drawn`, a widget that is shown already draws itself."""
         self._content = content
+        self._are_widgets_drawn = are_widgets_drawn
         self.messages = 0
         if not self._displays:
             self._displays = displays_of(content)
             self._publish(range(len(self._displays)), update=False)
         elif not self._pages.reaches(self._cell):
             before, self._displays = self._displays, displays_of(content, len(self._displays))
-            changed = [at for at, display in enumerate(self._displays) if not is_same_view(before[at], display)]
-            self._publish(changed, update=True)
+            self._publish([at for at, display in enumerate(self._displays) if display != before[at]], update=True)
         self._tell_pages()
 
     def repeat(self) -> None:
@@ -61,13 +63,13 @@ class LiveDisplay:
         """The content stays as it is for good."""
         self._pages.drop(self._name)
 
-    def _publish(self, places: Any, *, update: bool) -> None:
+    def _publish(self, places: Iterable[int], *, update: bool) -> None:
         for at in places:
-            shown = self._displays[at]
-            transient = {"display_id": f"{self._name}-{at}"}
-            self._publisher.publish(
-                shown.data, marked(shown.metadata, live=self._name), transient=transient, update=update
-            )
+            display, transient = self._displays[at], {"display_id": f"{self._name}-{at}"}
+            if update and self._are_widgets_drawn and WIDGET_VIEW in display.data:
+                continue  # a page would draw it a second time
+            metadata = marked(display.metadata, live=self._name)
+            self._publisher.publish(display.data, metadata, transient=transient, update=update)
             self.messages += 1
 
     def _tell_pages(self) -> None:

@@ -85,18 +85,6 @@ def displays_of(content: Content, count: int | None = None) -> list[Display]:
     return [*map(_alone, parts[:kept]), _folded(parts[kept:], old)]
 
 
-def is_same_view(one: Display, other: Display) -> bool:
-    """Whether a page that shows `one` need not be told of `other`; a widget draws itself."""
-    views = one.data.get(WIDGET_VIEW), other.data.get(WIDGET_VIEW)
-    return one == other or (views[0] is not None and views[0] == views[1])
-
-
-def widgets_in(parts: Iterable[Part]) -> set[str]:
-    """The ids of the widgets among `parts`."""
-    views = (part.data.get(WIDGET_VIEW) for part in parts if isinstance(part, Display))
-    return {view["model_id"] for view in views if view is not None}
-
-
 def _output(part: Part, name: str) -> dict[str, Any]:
     if isinstance(part, Stream):
         return {"output_type": "stream", "name": part.name, "text": part.text}

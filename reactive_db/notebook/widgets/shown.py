@@ -29,7 +29,6 @@ class ShownWidget:
 
     def refresh(self) -> None:
         self._show()
-        self._display.repeat()
 
     def repeat(self) -> None:
         self._display.repeat()

@@ -142,14 +142,14 @@ class LiveWidget(anywidget.AnyWidget):
             for source in self._sources:
                 source.unobserve(self._wake, _WATCHED)
             pusher.forget(self)
-            self._open.pop(self.model_id, None)
+            self.layout.close()  # ipywidgets leaves it open
         super().close()
 
     @classmethod
     def static_bundles(cls, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         """`static_bundle` of the open widgets among those with these ids."""
-        found = {name: cls._open.get(name) for name in names}
-        return {name: widget.static_bundle() for name, widget in found.items() if widget is not None}
+        found = [(name, cls._open.get(name)) for name in names]
+        return {name: widget.static_bundle() for name, widget in found if widget is not None and widget._is_open}
 
     @property
     def is_headless(self) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from reactive_db.notebook.live.outputs import Content, Display, Part, Stream, displays_of, outputs_of, widgets_in
+from reactive_db.notebook.live.outputs import Content, Display, Part, Stream, displays_of, outputs_of
 
 PIXEL = "iVBORw0KGgo="
 CHART = Display({"application/vnd.vegalite.v5+json": {"mark": "bar"}, "text/plain": "chart"}, {"a": 1})
-VIEW = {"version_major": 2, "version_minor": 0, "model_id": "x"}
-WIDGET = Display({"application/vnd.jupyter.widget-view+json": VIEW, "text/plain": "Slider()"})
 
 
 def folded(*parts: Part) -> Display:
@@ -83,7 +81,3 @@ def test_a_failure_is_marked_for_readers_of_a_saved_notebook() -> None:
     assert displays_of(content, 1)[0].metadata == {"reactive_db": {"failed": "ValueError: no"}}
     assert outputs_of(content, "a")[1]["metadata"] == {"reactive_db": {"failed": "ValueError: no", "live": "a"}}
     assert folded(CHART, Stream("stderr", "y")).metadata == {}
-
-
-def test_widgets_are_known_by_their_ids() -> None:
-    assert widgets_in([WIDGET, CHART, Stream("stdout", "x")]) == {"x"}

@@ -10,8 +10,10 @@ import comm
 import pytest
 from comm.base_comm import BaseComm
 
-from reactive_db.notebook.pusher import pusher
+from reactive_db.notebook.pusher import Pusher
+from reactive_db.notebook.widgets import widget as widget_module
 from reactive_db.notebook.widgets.widget import LiveWidget
+from reactive_db.testing.runtime import SeededRuntime
 
 Message = dict[str, Any]
 
@@ -33,8 +35,15 @@ class RecordingComm(BaseComm):
 class Sent(list[Message]):
     """What all widgets have sent to their pages so far, oldest first: `whole`, `change` and messages of their own.
 
-    A page says something with `say`; `hello` is the first thing that it says.
+    Nothing is pushed by itself: time stands still.
+
+    Attributes:
+        pusher: the one that the widgets use.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pusher = Pusher(SeededRuntime(0))
 
     def hello(self, widget: LiveWidget, have: int = -1) -> Message:
         """A page opens `widget`, or has missed something; the whole that it is told."""
@@ -48,9 +57,9 @@ class Sent(list[Message]):
         return self[before:]
 
     def pushed(self) -> list[Message]:
-        """What the pusher sends of all that has changed, at once instead of soon."""
+        """What the pusher sends of all that has changed."""
         before = len(self)
-        pusher.flush()
+        self.pusher.flush()
         return self[before:]
 
 
@@ -59,6 +68,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
     """Records what widgets send; those that a test leaves open are closed at its end."""
     sent = Sent()
     monkeypatch.setattr(comm, "create_comm", partial(RecordingComm, sent))
+    monkeypatch.setattr(widget_module, "pusher", sent.pusher)
     yield sent
     for widget in list(LiveWidget._open.values()):
         widget.close()

@@ -109,7 +109,7 @@
       const model = found.model.outputs;
       const before = model.toJSON();
       const [start, end] = live.owns_cell ? [0, before.length] : span(before, id);
-      replace(model, before, start, end, live.outputs);
+      replace(found.model, before, start, end, live.outputs);
       this._mark(found.widget, live.state);
     }
 
@@ -139,7 +139,7 @@
       for (const { cell, at, output } of [...this._widgetOutputs()]) {
         const data = statics[output.data[WIDGET].model_id];
         if (data === undefined || canonical(data) === canonical(output.data)) continue;
-        cell.model.sharedModel.updateOutputs(at, at + 1, [{ ...output, data }], "silent-change");
+        keep(cell.model, at, { ...output, data });
         this._isSavingAgain = true;
       }
       if (this._isSavingAgain) this._panel.context.save();
@@ -173,21 +173,28 @@
   }
 
   /** Replace outputs start … end of a cell: in place as far as possible, so that nothing flickers. */
-  function replace(model, before, start, end, outputs) {
+  function replace(cell, before, start, end, outputs) {
+    const model = cell.outputs;
     const same = outputs.map((output, at) => start + at < end && isSame(before[start + at], output));
     const isShorter = outputs.length < end - start;
     const isInside = outputs.length > end - start && end < before.length;
     const hasOtherWidget = outputs.some((output, at) => !same[at] && output.data?.[WIDGET]);
     if (isShorter || isInside || hasOtherWidget) {
       // A widget's renderer keeps the view before beside the new one; nothing can be taken out of the middle.
-      if (!isShorter && same.every(Boolean)) return;
       model.fromJSON([...before.slice(0, start), ...outputs, ...before.slice(end)]);
       return;
     }
     outputs.forEach((output, at) => {
       if (start + at >= end) model.add(output);
       else if (!same[at]) model.set(start + at, output);
+      else if (output.data?.[WIDGET]) keep(cell, start + at, output);
     });
+  }
+
+  /** Put an output into the file alone: its widget draws itself. */
+  function keep(cell, at, output) {
+    if (canonical(cell.sharedModel.getOutputs()[at]) === canonical(output)) return;
+    cell.sharedModel.updateOutputs(at, at + 1, [output], "silent-change");
   }
 
   /** Whether two outputs look the same; the same widget draws itself, whatever its static form. */

@@ -6,8 +6,10 @@ nbclient and what comes with it are imported inside functions, because they are 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from nbclient import NotebookClient
     from nbformat import NotebookNode
 
+_WIDGET_VIEW: Final = "application/vnd.jupyter.widget-view+json"
+_WIDGET_PART: Final = re.compile(r'"IPY_MODEL_([0-9a-f-]+)"')
 _DEFAULT_KERNEL: Final = "python3"
 _SKIP_TAG: Final = "skip-execution"
 _OUTPUT_SECONDS_MAX: Final = 60
@@ -140,6 +144,7 @@ def _run_and_save(client: NotebookClient, target: Path) -> str:
             client.shutdown_kernel = "immediate"  # a busy kernel would be asked for seconds; commits are durable
             raise
         finally:
+            _forget_closed_widgets(client)
             client.set_widgets_metadata()
             _write(client.nb, target)
 
@@ -185,6 +190,19 @@ def _failure_of(client: NotebookClient, index: int) -> str:
     except DeadKernelError:
         return "ended its kernel: the process died."
     return ""
+
+
+def _forget_closed_widgets(client: NotebookClient) -> None:
+    """Keep the state of the widgets that an output shows, and of their parts; nbclient keeps every one there ever was."""
+    outputs = [output for _, cell in _code_cells(client.nb) for output in cell.outputs]
+    views = [output.get("data", {}).get(_WIDGET_VIEW, {}) for output in outputs]
+    shown: set[str] = set()
+    found = {view["model_id"] for view in views if "model_id" in view}
+    while found:
+        shown |= found
+        states = json.dumps([client.widget_state[name] for name in found if name in client.widget_state])
+        found = set(_WIDGET_PART.findall(states)) - shown
+    client.widget_state = {name: state for name, state in client.widget_state.items() if name in shown}
 
 
 def _failed_live_outputs(notebook: NotebookNode) -> Iterator[str]:

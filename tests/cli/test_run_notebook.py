@@ -195,3 +195,34 @@ def test_in_a_terminal_a_bar_counts_the_cells_and_ctrl_c_saves_what_ran(tmp_path
     assert "Stopped. What ran is saved in" in terminal.written
     assert "Traceback" not in terminal.written
     assert texts(code_cells(tmp_path / "out.ipynb")[0]) == ["ran\n"]
+
+
+VALUE = "from reactive_db.notebook.widgets import Value\nvalue = Value(handle, lambda found: f'{len(found)} inverses')"
+
+
+def test_a_widget_is_saved_with_its_last_state(tmp_path: Path) -> None:
+    source = saved(tmp_path / "in.ipynb", PROGRAM, f"{VALUE}\nvalue", "db.run(add, 1)\ndb.run(add, 2)")
+    assert run(source, tmp_path / "out.ipynb").exit_code == 0
+    notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    (shown,) = notebook.cells[2].outputs
+    assert shown.data["text/plain"] == "2 inverses"
+    assert "2 inverses" in shown.data["text/html"]
+    states = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    model = shown.data["application/vnd.jupyter.widget-view+json"]["model_id"]
+    assert states[model]["state"]["_whole"]["text"] == "2 inverses"
+
+
+def test_widgets_that_nothing_shows_are_not_saved(tmp_path: Path) -> None:
+    cell = "%%live\nfrom ipywidgets import Label\nLabel(str(len(handle.value)))"
+    source = saved(tmp_path / "in.ipynb", PROGRAM, cell, "for n in (1, 2, 4): db.run(add, n)", "db.run(add, 8)")
+    assert run(source, tmp_path / "out.ipynb").exit_code == 0
+    notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    states = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    assert [one["state"]["value"] for one in states.values() if one["model_name"] == "LabelModel"] == ["4"]
+
+
+def test_a_widget_whose_source_has_failed_fails_the_run(tmp_path: Path) -> None:
+    source = saved(tmp_path / "in.ipynb", PROGRAM, f"{VALUE}\nvalue", "db.run(add, 0)")
+    result = run(source, tmp_path / "out.ipynb")
+    assert result.exit_code == 1
+    assert "ZeroDivisionError" in result.output

@@ -3,7 +3,7 @@
 BOOTSTRAP := $(or $(PYTHON),python3) tools/bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test lint format types bench clean
+.PHONY: help setup lab test lint format types docs bench clean
 
 help:    ## show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ format:  ## let ruff mend what it can
 
 types:   ## mypy --strict, and pyright on the public API
 	@$(BOOTSTRAP) check types
+
+docs:    ## the documentation as a site, in build/docs
+	@$(BOOTSTRAP) run sphinx -W -q -b html docs build/docs && echo "build/docs/index.html"
 
 bench:   ## the benchmarks, as ratios in one run
 	@$(BOOTSTRAP) run benchmarks

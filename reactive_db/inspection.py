@@ -167,6 +167,11 @@ class Inspection:
         return self._store.published_ts
 
     @property
+    def table_names(self) -> list[str]:
+        """The names of all tables; unlike `tables`, known at once."""
+        return sorted(definition.name for definition in self._store.catalog.definitions())
+
+    @property
     def tables(self) -> list[TableSummary]:
         """Every table of the store by name, declared here or not; counted at one timestamp."""
         self._check_usable("inspect().tables")
@@ -255,29 +260,23 @@ class Inspection:
             handle.close()
 
     def __repr__(self) -> str:
-        parts = [f"{title}\n{as_text(rows)}" for title, rows in self.parts().items() if rows]
+        parts = [f"{part}\n{as_text(rows)}" for part in PARTS if (rows := self.rows(part))]
         return "\n\n".join([self._headline(), *parts])
 
     def _repr_html_(self) -> str:
-        parts = [as_html(rows, caption=title) for title, rows in self.parts().items() if rows]
+        parts = [as_html(rows, caption=part) for part in PARTS if (rows := self.rows(part))]
         return framed(f'<div class="caption">{escape(self._headline())}</div>') + "".join(parts)
 
     def _headline(self) -> str:
         lost = f"{self.conflicts_total:,} race{'' if self.conflicts_total == 1 else 's'} lost"
         return f"Store {self._store.path or 'in memory'} at ts {self.ts:,}, {lost}"
 
-    def parts(self) -> dict[str, list[dict[str, Any]]]:
-        """Everything that is shown, as rows by title."""
+    def rows(self, part: str) -> list[dict[str, Any]]:
+        """One of `PARTS` as rows, for people; of a closed store what is left in memory."""
         try:
-            tables = self.tables
+            return _ROWS[part](self)
         except StoreError:
-            tables = []  # of a closed store, what is left in memory
-        return {
-            "Tables": [_table_row(one) for one in tables],
-            "Live queries": [_query_row(one) for one in self.live_queries],
-            "Commits": [_commit_row(one) for one in self.commits],
-            "Lost races": [_race_row(one) for one in self.conflicts],
-        }
+            return []
 
     def _definition(self, table: str) -> TableDefinition:
         definitions = {definition.name: definition for definition in self._store.catalog.definitions()}
@@ -491,3 +490,12 @@ def _race_row(race: LostRace) -> dict[str, Any]:
         "with ts": race.winner_ts,
         "then at ts": race.retried_ts,
     }
+
+
+_ROWS: Final[dict[str, Callable[[Inspection], list[dict[str, Any]]]]] = {
+    "Tables": lambda inspection: [_table_row(one) for one in inspection.tables],
+    "Live queries": lambda inspection: [_query_row(one) for one in inspection.live_queries],
+    "Commits": lambda inspection: [_commit_row(one) for one in inspection.commits],
+    "Lost races": lambda inspection: [_race_row(one) for one in inspection.conflicts],
+}
+PARTS: Final = tuple(_ROWS)

@@ -66,3 +66,19 @@ PUSH_INTERVAL_SECONDS: Final = 0.05
 TAIL_SECONDS: Final = (1.0, 5.0, 20.0)
 CHART_ROWS_MAX: Final = 5_000
 PAGER_PAGES_MAX: Final = 100
+
+# Tables. Past 500,000 rows of 28 pixels, browsers cannot scroll any more.
+TABLE_ROWS_MAX: Final = 500_000
+TABLE_FIRST_ROWS: Final = 30
+TABLE_WINDOW_ROWS_MAX: Final = 200
+TABLE_VIEWS_MAX: Final = 16
+TABLE_NUMBERED_ROWS_MAX: Final = 10_000
+TABLE_SAMPLE_ROWS: Final = 500
+TABLE_CELL_CHARACTERS_MAX: Final = 1_000
+TABLE_FILTER_CHARACTERS_MAX: Final = 200
+TABLE_SELECTED_MAX: Final = 10_000
+
+# Forms. A page sends its files as base64 text.
+FORM_FIELDS_MAX: Final = 500
+FORM_CHOICES_MAX: Final = 1_000
+FORM_FILE_BYTES_MAX: Final = 2**20

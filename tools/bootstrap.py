@@ -89,9 +89,10 @@ def set_up_browser() -> None:
 
 def find_chromium() -> "str | None":
     """The Chromium that drives the browser tests: one on the PATH, else one that Playwright has installed."""
-    found = [path for path in map(shutil.which, CHROMIUMS) if path is not None]
-    if found:
-        return found[0]
+    for path in map(shutil.which, CHROMIUMS):
+        # Ubuntu has a `chromium-browser` that only says that Chromium is a snap.
+        if path is not None and subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+            return path
     question = "from playwright.sync_api import sync_playwright as p\nwith p() as q: print(q.chromium.executable_path)"
     answer = subprocess.run([str(PYTHON), "-c", question], capture_output=True, text=True).stdout.strip()
     return answer if answer and Path(answer).exists() else None
@@ -195,7 +196,7 @@ def test(arguments: "list[str]") -> int:
     set_up("dev")
     set_up_browser()
     failed = [] if arguments else _check(["lint", "types"])
-    code = _run([str(PYTHON), "-m", "pytest", "-n", "auto", "--maxprocesses", "8", "--dist", "loadgroup", *arguments])
+    code = _run([str(PYTHON), "-m", "pytest", "-n", "auto", "--maxprocesses", "8", *arguments])
     if failed:
         say(f"Besides the tests, these checks failed (see above): {', '.join(failed)}.")
     return code or len(failed)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from reactive_db.handles import QueryHandle
+from reactive_db.inspection import Inspection
 from reactive_db.notebook.live.capture import is_capturing
 from reactive_db.notebook.live.cell import LiveCell
 from reactive_db.notebook.live.command import run_command
@@ -58,6 +59,7 @@ class Extension:
         shell.display_formatter.ipython_display_formatter.for_type(QueryHandle, self._show)
         # By name: who uses no widgets need not wait for their import.
         shell.display_formatter.ipython_display_formatter.for_type_by_name(*_WIDGET, self._show_widget)
+        shell.display_formatter.ipython_display_formatter.for_type(Inspection, self._show_inspection)
         shell.events.register("pre_run_cell", self._before_cell)
         shell.events.register("post_run_cell", self._after_cell)
 
@@ -66,6 +68,7 @@ class Extension:
         self._shell.events.unregister("post_run_cell", self._after_cell)
         self._shell.display_formatter.ipython_display_formatter.pop(QueryHandle, None)
         self._shell.display_formatter.ipython_display_formatter.pop(".".join(_WIDGET), None)
+        self._shell.display_formatter.ipython_display_formatter.pop(Inspection, None)
         self._refresher.remove(lambda output: True)
         self._pages.close()
 
@@ -107,7 +110,13 @@ class Extension:
             made_by = current_execution(self._shell)
             self._refresher.add(LiveTable(handle, self._display(owns_cell=False), self._refresher, made_by))
 
-    def _show_widget(self, widget: Any) -> None:
+    def _show_inspection(self, inspection: Inspection) -> None:
+        """Show a store at a glance, as a widget that goes when its cell shows something else."""
+        from reactive_db.notebook.widgets.inspector import Inspector
+
+        self._show_widget(Inspector(inspection), is_ours=True)
+
+    def _show_widget(self, widget: Any, *, is_ours: bool = False) -> None:
         """Show a widget; its static form is saved with the notebook."""
         from reactive_db.notebook.widgets.shown import ShownWidget
 
@@ -115,7 +124,7 @@ class Extension:
             self._shell.display_pub.publish(widget.static_bundle(), widget.static_metadata())
         else:
             made_by = current_execution(self._shell)
-            self._refresher.add(ShownWidget(widget, self._display(owns_cell=False), made_by))
+            self._refresher.add(ShownWidget(widget, self._display(owns_cell=False), made_by, is_ours=is_ours))
 
     def _display(self, *, owns_cell: bool) -> LiveDisplay:
         made_by = current_execution(self._shell)

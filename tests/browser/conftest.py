@@ -7,32 +7,29 @@
         notebook.run(2)
         expect(notebook.output(1)).to_have_text("1")
 
-One server and one browser serve all tests, which run on one worker; each `lab.open` is a workspace of its own.
-`PROGRAM` and the verbs are in `lab.py`. Wait with `expect(…)`, never with a pause. A test fails too if its page
-reported an uncaught error. What a failing test showed is kept in `tests/browser/failures/`: a picture of every tab,
-and what its console said.
+One server and one browser serve all tests of a worker; each `lab.open` is a workspace of its own, with
+`theme="JupyterLab Dark"` in the dark and with `front_end="Notebook 7"` in that. `PROGRAM` and the verbs are in
+`lab.py`: `reload`, `second_tab`, `restart_kernel`, `save` and more. Wait with `expect(…)`, never with a pause.
+
+A test fails too if its page reported an uncaught error. What a failing test showed is kept in
+`tests/browser/failures/`: a picture of every tab, the errors, what its console said, and the end of the server's log.
+Nothing outside this machine can be reached.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
-from tests.browser.lab import ACTION_MS_MAX, Lab, running_lab
-
-expect.set_options(timeout=ACTION_MS_MAX)
+from tests.browser.lab import Lab, running_lab
 
 FAILURES = Path(__file__).parent / "failures"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
+LOG_LINES_KEPT = 40
 
 
 @pytest.hookimpl(wrapper=True)
@@ -44,12 +41,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def keep_failure(test: str, lab: Lab) -> None:
-    """Keep a picture and the console of every tab."""
+    """Keep a picture and the console of every tab, and what the server said."""
     FAILURES.mkdir(exist_ok=True)
+    log = lab.log.read_text("utf-8").splitlines()[-LOG_LINES_KEPT:]
     for number, tab in enumerate(lab.tabs):
         name = re.sub(r"[^\w-]+", "-", f"{test}-{number}")
-        (FAILURES / f"{name}.txt").write_text("\n".join([*tab.faults, *tab.console]), "utf-8")
-        if not tab.page.is_closed():
+        (FAILURES / f"{name}.txt").write_text("\n".join([*tab.faults, *tab.console, *log]), "utf-8")
+        with suppress(Error):  # a tab that has crashed has no picture
             tab.page.screenshot(path=FAILURES / f"{name}.png")
 
 
@@ -60,9 +58,11 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def lab(lab_server: Lab) -> Iterator[Lab]:
+def lab(lab_server: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """JupyterLab, with no notebook open."""
     yield lab_server
     faults = [fault for tab in lab_server.tabs for fault in tab.faults]
+    if faults:
+        keep_failure(request.node.name, lab_server)
     lab_server.close_tabs()
     assert faults == []

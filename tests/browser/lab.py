@@ -17,7 +17,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from playwright.sync_api import Browser, Locator, Page, Playwright, ViewportSize, expect
+from playwright.sync_api import Browser, Error, Locator, Page, Playwright, ViewportSize, expect
 
 from tools.bootstrap import ROOT, find_chromium
 
@@ -34,7 +34,9 @@ expect.set_options(timeout=ACTION_MS_MAX)  # its own is 5 s, whatever a page's i
 FRONT_ENDS = {"JupyterLab": "lab/workspaces/w{number}/tree/{name}", "Notebook 7": "notebooks/{name}"}
 
 NOISE = {
-    "Cannot read properties of undefined (reading 'schema')",  # Notebook 7.6 reads a setting that it has yet to load
+    # Notebook 7.6 reads a setting that it has yet to load, and restores a file browser that only JupyterLab has.
+    "Cannot read properties of undefined (reading 'schema')",
+    "Command 'filebrowser:open-path' not registered.",
 }
 """Uncaught errors that are not ours."""
 
@@ -76,17 +78,19 @@ handle = db.live(items)
 """.strip()
 """The first cell of a test's notebook: a store in memory with items in it."""
 
-
-HAS_RUN = """index => {
-    const { content, sessionContext } = jupyterapp.shell.currentWidget;
-    const model = content.widgets[index].model;
-    // ipykernel 7.3 can leave a request that arrives while it replies to another one lying until the next one comes.
-    if (Date.now() > (window.nudgedAt ?? 0) + 2000) {
+# ipykernel 7.3 can leave a request that arrives while it replies to another one lying until the next one comes.
+NUDGE = """
+    const panel = window.jupyterapp?.shell.currentWidget;
+    const kernel = panel?.sessionContext?.session?.kernel;
+    if (kernel && Date.now() > (window.nudgedAt ?? 0) + 2000) {
         window.nudgedAt = Date.now();
-        sessionContext.session.kernel.requestKernelInfo();
+        kernel.requestKernelInfo().catch(() => {});
     }
-    return model.executionState === 'idle' && model.executionCount !== null;
-}"""
+"""
+IS_READY = f"() => {{ {NUDGE} return kernel?.status === 'idle'; }}"
+HAS_RUN = f"""index => {{ {NUDGE}
+    const model = panel.content.widgets[index].model;
+    return model.executionState === 'idle' && model.executionCount !== null; }}"""
 
 
 class Tab:
@@ -103,8 +107,12 @@ class Tab:
         self.faults: list[str] = []
         self.console: list[str] = []
         page.set_default_timeout(ACTION_MS_MAX)
-        page.on("pageerror", lambda error: self.faults.append(str(error)) if str(error) not in NOISE else None)
+        page.on("pageerror", self._on_error)
         page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
+
+    def _on_error(self, error: Error) -> None:
+        if error.message not in NOISE:
+            self.faults.append(error.stack or error.message)
 
 
 class NotebookPage(Tab):
@@ -132,8 +140,8 @@ class NotebookPage(Tab):
         return self._lab.tab(self._name, self._front_end)
 
     def cell(self, index: int) -> Locator:
-        """A cell; counted from 0."""
-        return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
+        """A cell; counted from 0, and there once it has been in view."""
+        return self.page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{index}"]')
 
     def output(self, index: int) -> Locator:
         """Everything that a cell shows."""
@@ -198,10 +206,7 @@ class NotebookPage(Tab):
 
     def _wait_ready(self) -> None:
         expect(self.page.locator(".jp-Notebook .jp-Cell").first).to_be_visible()
-        self.page.wait_for_function(
-            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
-            timeout=START_MS_MAX,
-        )
+        self.page.wait_for_function(IS_READY, timeout=START_MS_MAX)
 
 
 class Lab:
@@ -210,12 +215,14 @@ class Lab:
     Attributes:
         url: where it listens.
         folder: its root.
+        log: what it wrote.
         tabs: the notebooks that the present test has opened.
     """
 
-    def __init__(self, url: str, folder: Path, browser: Browser) -> None:
+    def __init__(self, url: str, folder: Path, log: Path, browser: Browser) -> None:
         self.url = url
         self.folder = folder
+        self.log = log
         self.numbers = count()
         self.tabs: list[Tab] = []
         # One for all tests: each new one would load JupyterLab's 20 MB of code anew.
@@ -233,9 +240,13 @@ class Lab:
 
     def open_in_voila(self, *cells: str) -> Tab:
         """Open a new notebook with these cells of code as Voila shows it: run, without its code."""
+        return self.open_address(f"{self.url}/voila/render/{self.write(cells)}?token={TOKEN}")
+
+    def open_address(self, address: str) -> Tab:
+        """Open any page."""
         tab = Tab(self._context.new_page())
         self.tabs.append(tab)
-        tab.page.goto(f"{self.url}/voila/render/{self.write(cells)}?token={TOKEN}", timeout=RUN_MS_MAX)
+        tab.page.goto(address, timeout=RUN_MS_MAX)
         return tab
 
     def write(self, cells: Sequence[str]) -> str:
@@ -284,6 +295,8 @@ def running_lab(scratch: Path, playwright: Playwright) -> Iterator[Lab]:
     """Start JupyterLab, in folders of its own, and Chromium; both end with the block."""
     folder = scratch / "notebooks"
     folder.mkdir()
+    # As pip installs it, not as a checkout links to it: Voila serves no links.
+    shutil.copytree(ROOT / "reactive_db/notebook/labextension", scratch / "data/labextensions/reactive-db")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [
@@ -294,10 +307,11 @@ def running_lab(scratch: Path, playwright: Playwright) -> Iterator[Lab]:
         *("--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True"),
         "--JupyterNotebookApp.expose_app_in_browser=True",
     ]
-    with (scratch / "server.log").open("w") as log, server(command, server_environment(scratch), log, url):
+    log = scratch / "server.log"
+    with log.open("w") as out, server(command, server_environment(scratch), out, url):
         chromium = playwright.chromium.launch(executable_path=find_chromium(), args=QUIET)
         try:
-            yield Lab(url, folder, chromium)
+            yield Lab(url, folder, log, chromium)
         finally:
             chromium.close()
 
@@ -326,6 +340,7 @@ def server_environment(scratch: Path) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
         "JUPYTER_CONFIG_DIR": str(scratch / "config"),
         "JUPYTER_DATA_DIR": str(scratch / "data"),
+        "JUPYTER_PREFER_ENV_PATH": "0",  # what is in there comes before what is in the environment
         "IPYTHONDIR": str(scratch / "ipython"),
         "REACTIVE_DB_HOME": str(scratch / "stores"),
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),

@@ -30,17 +30,19 @@ _WATCHED: Final = ["value", "error", "status"]
 
 
 class Source(Protocol):
-    """What a widget shows; a `QueryHandle` is one.
+    """What a widget shows; a `QueryHandle` is one."""
 
-    Attributes:
-        title: what it is.
-        value: the present value; after an error, the last good one.
-        error: why there is no newer one, or None.
-    """
+    @property
+    def title(self) -> str:
+        """What it is."""
 
-    title: str
-    value: Any
-    error: Exception | None
+    @property
+    def value(self) -> Any:
+        """The present value; after an error, the last good one."""
+
+    @property
+    def error(self) -> Exception | None:
+        """Why there is no newer value, or None."""
 
     def observe(self, handler: Callable[[Any], None], names: Sequence[str]) -> None:
         """Call `handler`, on any thread, when one of the traits `names` has changed."""

@@ -1,0 +1,96 @@
+"""Set-up on a machine without Chromium, and in a checkout: what `tools/bootstrap.py` installs, links and says."""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+
+import pytest
+
+from tools import bootstrap
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the programs that stand in for apt-get are shell scripts")
+
+APT = '#!/bin/sh\necho "$@" >> "${0%/*}/asked"\n'
+INSTALLS = """
+if [ "$1" = install ]; then
+  echo "#!/bin/sh" > "${0%/*}/chromium"
+  /bin/chmod +x "${0%/*}/chromium"
+fi
+"""
+SUDO = '#!/bin/sh\nshift\nexec "$@"\n'
+
+
+class Machine:
+    """A machine that has no program but those that are put on it."""
+
+    def __init__(self, programs: Path) -> None:
+        self.programs = programs
+
+    def put(self, name: str, script: str = "#!/bin/sh\n") -> str:
+        path = self.programs / name
+        path.write_text(script)
+        path.chmod(0o755)
+        return str(path)
+
+    def asked(self) -> list[str]:
+        """What apt-get was asked for."""
+        return (self.programs / "asked").read_text().splitlines()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
+    monkeypatch.setenv("PLAYWRIGHT_DOWNLOAD_HOST", "http://127.0.0.1:9")  # nobody listens there
+    machine = Machine(programs)
+    machine.put("sudo", SUDO)
+    return machine
+
+
+def test_it_parses_on_an_old_python() -> None:
+    ast.parse(Path(bootstrap.__file__).read_text("utf-8"), feature_version=(3, 6))
+
+
+def test_a_chromium_that_is_there_is_taken(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.put("google-chrome")
+    chromium = machine.put("chromium")
+    bootstrap.set_up_browser()
+    assert bootstrap.find_chromium() == chromium
+    assert capsys.readouterr().out == ""
+
+
+def test_one_that_does_not_run_is_not(machine: Machine) -> None:
+    machine.put("chromium-browser", "#!/bin/sh\necho 'requires the chromium snap to be installed'\nexit 1\n")
+    chrome = machine.put("google-chrome")
+    assert bootstrap.find_chromium() == chrome
+
+
+def test_on_debian_apt_installs_it(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.put("apt-get", APT + INSTALLS)
+    bootstrap.set_up_browser()
+    assert bootstrap.find_chromium() == str(machine.programs / "chromium")
+    update, install = machine.asked()
+    assert update.startswith("update")
+    assert install.endswith("--no-install-recommends chromium fonts-dejavu fonts-liberation")
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_where_nothing_helps_the_remedy_is_said(machine: Machine) -> None:
+    machine.put("apt-get", APT + "exit 100\n")
+    with pytest.raises(SystemExit, match="no Chromium could be installed") as stopped:
+        bootstrap.set_up_browser()
+    assert "`sudo apt-get install chromium fonts-dejavu fonts-liberation`" in str(stopped.value)
+
+
+def test_the_labextension_of_a_checkout_is_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path)
+    installed = tmp_path / "share" / "jupyter" / "labextensions" / "reactive-db"
+    (installed / "static").mkdir(parents=True)
+    for _ in range(2):
+        bootstrap._link_labextension()
+        assert installed.resolve() == bootstrap.ROOT / "reactive_db" / "notebook" / "labextension"
+        assert (installed / "package.json").exists()

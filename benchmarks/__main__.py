@@ -27,6 +27,7 @@ WORKLOADS = {
     "W3": "benchmarks.w3_subscriptions",
     "W4": "benchmarks.w4_fanout",
     "W7": "benchmarks.w7_cold_start",
+    "W8": "benchmarks.w8_notebook",
     "load_flights": "benchmarks.load_flights",
 }
 
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", type=_workload, help=", ".join(WORKLOADS))
     parser.add_argument("--seconds", type=float, default=3.0, help="per system and mode in W1 (3)")
     parser.add_argument("--rounds", type=int, default=1, help="repeat everything and take medians (1)")
-    parser.add_argument("--scale", type=float, default=1.0, help="size of W3, W7 and load_flights (1 = full)")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of W3, W7, W8 and load_flights (1 = full)")
     parser.add_argument("--peers", type=_peers, default=peers, help=f"comma separated, or none: {','.join(peers)}")
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()), help="on the disk to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, check and goal as JSON")

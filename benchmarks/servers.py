@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 START_SECONDS = 20.0
@@ -28,13 +28,27 @@ class Server:
     """
 
     def __init__(
-        self, command: Sequence[str], log: Path, is_ready: Callable[[], object], *, stop: int, user: str | None = None
+        self,
+        command: Sequence[str],
+        log: Path,
+        is_ready: Callable[[], object],
+        *,
+        stop: int,
+        user: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._stop_signal = stop
         with log.open("wb") as output:
             groups: list[int] | None = [] if user else None
             self._process = subprocess.Popen(
-                command, stdout=output, stderr=output, user=user, group=user, extra_groups=groups, cwd=log.parent
+                command,
+                stdout=output,
+                stderr=output,
+                user=user,
+                group=user,
+                extra_groups=groups,
+                cwd=log.parent,
+                env=environment,
             )
         self._log = log
         self._wait(is_ready)

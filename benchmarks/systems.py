@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from benchmarks.graphs import Graph
+
 OURS = "reactive_db"
 
 MODULES = {
@@ -21,6 +23,7 @@ MODULES = {
     "redis": "benchmarks.peers.redis",
     "postgresql": "benchmarks.peers.postgresql",
     "duckdb": "benchmarks.peers.duckdb",
+    "marimo": "benchmarks.peers.marimo",
 }
 
 
@@ -105,6 +108,23 @@ class Items(Protocol):
 
     def groups(self) -> dict[int, tuple[int, int]]:
         """`select g, count(*), sum(x) group by g`."""
+
+    def close(self) -> None: ...
+
+
+class Cells(Protocol):
+    """W8: a notebook with a source and cells that depend on it, on a page; constructing it runs all of them."""
+
+    def __init__(self, directory: Path, graph: Graph) -> None: ...
+
+    def change(self, number: int) -> int:
+        """Set the source to a number it never had; nanoseconds until the page shows all cells that follow from it."""
+
+    def shown(self) -> list[str]:
+        """What the cells show on the page now, in order."""
+
+    def messages(self) -> int:
+        """How many messages about cells the page was sent so far."""
 
     def close(self) -> None: ...
 

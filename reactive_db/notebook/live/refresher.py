@@ -212,6 +212,8 @@ class Refresher:
         return [output for output in awake if output in self._touched or output.is_stale()]
 
     def _readers(self, output: LiveOutput) -> list[LiveOutput]:
+        if not output.names.assigned:
+            return []
         return [one for one in self._order if one is not output and output.names.feed(one.names)]
 
     def _refresh(self, stale: list[LiveOutput]) -> list[LiveOutput]:

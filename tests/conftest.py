@@ -9,10 +9,11 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from reactive_db import Database, Limits
 from reactive_db.engine.store import Store
@@ -34,6 +35,20 @@ settings.load_profile("long" if os.environ.get("REACTIVE_DB_CAMPAIGN") == "long"
 # that press it must pass there too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class BrowserTestsTogether(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives all browser tests to one worker, where one server and one Chromium serve them; other tests one by one.
+
+    xdist has marks for that (`xdist_group`), which pytest 9.2 does not let it read.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "browser" if nodeid.startswith("tests/browser/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BrowserTestsTogether:
+    return BrowserTestsTogether(config, log)
 
 
 @pytest.fixture(autouse=True)

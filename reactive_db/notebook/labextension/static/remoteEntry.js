@@ -215,6 +215,7 @@
   }
 
   const activate = (_, tracker) => {
+    if (!tracker) return; // a page without notebooks, such as Voila's
     document.head.append(Object.assign(document.createElement("style"), { textContent: STYLE }));
     const notebooks = new WeakMap();
     const follow = (panel) => notebooks.has(panel) || notebooks.set(panel, new LiveNotebook(panel));
@@ -237,7 +238,7 @@
     },
     get: async () => {
       const { INotebookTracker } = await shared(scope, "@jupyterlab/notebook");
-      const plugin = { id: "reactive-db:live", autoStart: true, requires: [INotebookTracker], activate };
+      const plugin = { id: "reactive-db:live", autoStart: true, optional: [INotebookTracker], activate };
       return () => ({ __esModule: true, default: INotebookTracker ? [plugin] : [] });
     },
   };

@@ -189,6 +189,7 @@ def test_filtered_by_columns(lab: Lab) -> None:
     notebook.page.keyboard.press("Backspace")
     number.fill("many")
     expect(output.get_by_role("alert")).to_have_text("Numbers: 5, > 5, <= 3 or 1..9.")
+    expect(output.get_by_role("alert")).to_be_in_viewport(ratio=0.99)
     expect(number).to_have_attribute("aria-invalid", "true")
     expect(names(output)).to_have_count(3)
 
@@ -258,6 +259,14 @@ def test_a_failed_edit_goes_back_and_says_why(lab: Lab) -> None:
     expect(output.get_by_role("alert")).to_have_text("expected a whole number, got 'many'.")
     output.get_by_role("button", name="Close").click()
     expect(output.locator(".fault")).to_have_count(0)
+
+
+def test_what_is_wrong_in_the_last_cell_can_be_seen(lab: Lab) -> None:
+    notebook, output = opened(lab)
+    cell(output, 2, 1).dblclick()
+    notebook.page.keyboard.type("many")
+    notebook.page.keyboard.press("Enter")
+    expect(output.get_by_role("alert")).to_be_in_viewport(ratio=0.99)
 
 
 def test_what_is_entered_is_shown_while_the_mutation_runs(lab: Lab) -> None:
@@ -332,7 +341,7 @@ def test_every_type_has_its_editor(lab: Lab) -> None:
     expect(cell(output, 0, 3)).to_have_text("2026-03-01 10:30:00Z")
     expect(output.locator(".pending")).to_have_count(0)
     cell(output, 0, 3).dblclick()
-    expect(output.get_by_label("at, row 1")).to_have_value("2026-03-01T10:30:00")
+    expect(output.get_by_label("at, row 1")).to_have_value("2026-03-01T10:30")
     page.keyboard.press("Escape")
     cell(output, 0, 2).dblclick()
     output.get_by_label("due, row 1").fill("")
@@ -390,7 +399,9 @@ def careful(ctx: rdb.QueryCtx) -> list[Item]:
 Table(db.live(careful))
 """
     notebook, _ = opened(lab, failing, "db.run(add, 'dan')")
-    notebook.run(3, 4)
+    notebook.run(3)
+    expect(names(notebook.output(3))).to_have_count(3)
+    notebook.run(4)
     expect(notebook.output(3).get_by_role("alert")).to_contain_text("more than three")
     expect(names(notebook.output(3))).to_have_text(["cid", "Ada", "bob"])
 

@@ -93,7 +93,7 @@ class Form(LiveWidget):
 
     def close(self) -> None:
         """Take it off every page."""
-        if self._wake in on_redefined:
+        if getattr(self, "_is_open", False):
             on_redefined.remove(self._wake)
         super().close()
 

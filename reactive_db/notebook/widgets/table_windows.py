@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Any
+from itertools import count, islice
+from typing import Any, Final
 
 from reactive_db import limits
 from reactive_db.notebook.widgets.table_columns import Column, cell
@@ -20,6 +20,9 @@ from reactive_db.notebook.widgets.table_rows import Change, RowView
 Message = dict[str, Any]
 WireRow = list[Any]
 """The row's number, 1 if it is selected else 0, its cells."""
+
+_DECIDING: Final = 3
+"""Of as many rows in sight most say how far all have moved."""
 
 
 @dataclass(slots=True)
@@ -87,16 +90,9 @@ class Windows:
         """Rows were replaced: what could be seen stays in sight."""
         for window in self._all():
             window.positions = [None if at is None else change.follow(at) for at in window.positions]
-            if not 0 < window.top < len(order_before):
-                continue
-            # The first row in sight that has not changed: one that has may have gone far away.
-            in_sight = range(window.top, min(window.start + window.size, len(order_before)))
-            at = next((at for at in in_sight if not change.has_changed(order_before[at])), window.top)
-            position = change.follow(order_before[at])
-            rank = None if position is None else view.rank(position)
-            if rank is not None:
-                window.start, window.top = window.start + rank - at, window.top + rank - at
-                window.moved += rank - at
+            if 0 < window.top < len(order_before):
+                shift = _shift(window, change, order_before, view)
+                window.start, window.top, window.moved = window.start + shift, window.top + shift, window.moved + shift
 
     def position(self, number: int) -> int | None:
         """Where a row is now; None if no view has it, or it is not there any more."""
@@ -179,6 +175,21 @@ class Windows:
         used = {number for window in self._all() for number in window.numbers}
         self._numbers = {row: number for row, number in self._numbers.items() if number in used}
         self._keys = {number: key for number, key in self._keys.items() if number in used}
+
+
+def _shift(window: Window, change: Change, order_before: Sequence[int], view: RowView) -> int:
+    """How far what can be seen has moved: as its first row that is the same. One that has changed may be far away now,
+    so if all have changed, most of them decide.
+    """
+    in_sight = range(window.top, min(window.start + window.size, len(order_before)))
+    same = (at for at in in_sight if not change.has_changed(order_before[at]))
+    shifts = []
+    for at in [*islice(same, 1)] or in_sight[:_DECIDING]:
+        position = change.follow(order_before[at])
+        rank = None if position is None else view.rank(position)
+        if rank is not None:
+            shifts.append(rank - at)
+    return sorted(shifts)[len(shifts) // 2] if shifts else 0
 
 
 def cells_of(view: RowView, positions: Sequence[int], columns: Sequence[Column]) -> list[WireRow]:

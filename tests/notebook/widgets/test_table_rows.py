@@ -204,10 +204,10 @@ def run(model: Model, step: Any) -> None:
             model.selected = frozenset(at for at in positions if at < len(model.items))
 
 
-def sight(model: Model) -> dict[str, rdb.Id[Any]]:
+def sight(model: Model) -> dict[str, Any]:
     """The first row that can be seen in each view that is scrolled."""
     order = model.view.order
-    return {name: model.items[order[page.top]].id for name, page in model.pages.items() if 0 < page.top < len(order)}
+    return {name: model.items[order[page.top]] for name, page in model.pages.items() if 0 < page.top < len(order)}
 
 
 def check_program(size: int, steps: list[Any], view: type[RowView] = RowView, windows: type[Windows] = Windows) -> None:
@@ -218,10 +218,10 @@ def check_program(size: int, steps: list[Any], view: type[RowView] = RowView, wi
         if is_pushed or before:
             model.push()
             model.check()
-        shown = {model.items[at].id: rank for rank, at in enumerate(model.view.order)}
-        for name, id in before.items():
-            if id in shown:
-                assert shown[id] == model.pages[name].top
+        shown = {id(model.items[at]): rank for rank, at in enumerate(model.view.order)}
+        for name, item in before.items():
+            if id(item) in shown:
+                assert shown[id(item)] == model.pages[name].top
     model.push()
     model.check()
 
@@ -342,6 +342,37 @@ def test_rows_below_an_inserted_one_have_moved(at: int, expected: int) -> None:
     before = tasks("a", "b", "c")
     change = Change.between(ItemRows(before), ItemRows([made("new", 0), *before]))
     assert change.follow(at) == expected
+
+
+def test_rows_of_sql_that_are_the_same_are_found_at_both_ends() -> None:
+    def rows(numbers: list[int]) -> Rows:
+        return rows_of(sql(n=numbers))
+
+    def changed(before: list[int], after: list[int]) -> tuple[list[int], list[int]]:
+        change = Change.between(rows(before), rows(after))
+        return list(change.gone), list(change.come)
+
+    assert changed([1, 2, 3, 4], [1, 2, 9, 4]) == ([2], [2])
+    assert changed([1, 2, 3], [1, 2, 3]) == ([], [])
+    assert changed([1, 2, 3], [0, 1, 2, 3]) == ([], [0])
+    assert changed([1, 2, 3], [1, 3]) == ([1], [])
+    assert changed([7, 7, 7], [7, 7]) == ([2], [])
+    assert changed([1], [2, 3]) == ([0], [0, 1])
+
+
+def test_a_row_in_sight_that_goes_far_away_takes_nobody_along() -> None:
+    items = tasks(*[f"{at:03}" for at in range(100)])
+    one = patched(items, 50, "999", 1)
+    for changed in (one, [msgspec.structs.replace(item) for item in one]):
+        model = Model(items, RowView, Windows)
+        model.sort = ("text", "ascending")
+        model.arrange()
+        model.ask("one", 45, 20, 50)
+        model.push()
+        model.replace(changed)
+        model.push()
+        model.check()
+        assert (model.pages["one"].start, model.pages["one"].top) == (44, 49)
 
 
 def test_a_row_that_is_gone_is_nowhere() -> None:

@@ -1,5 +1,5 @@
 // `Form`: a control for every field, which reads and shows what fields.py says that a page sends.
-const GUARD = "data-lm-suppress-shortcuts";
+const COMMANDS = ["a", "y", "z", "Z"]; // with Ctrl: select everything, undo, redo
 const PREFIX = `rdb-form-${Math.random().toString(36).slice(2)}`;
 let count = 0;
 const newId = () => `${PREFIX}-${(count += 1)}`;
@@ -71,7 +71,7 @@ class Single extends Control {
     this.input.addEventListener("input", () => this.fault(null));
     this.text = element("span");
     this.label = element("label", { for: this.input.id }, this.text);
-    if (this.isRequired) this.label.append(mark());
+    if (this.isRequired && !("default" in spec)) this.label.append(mark());
     this.node = element("div", { class: `field ${spec.kind}` }, this.label, this.input, this.hint, this.message);
     this.describe(this.input);
     this.name(spec.label);
@@ -251,8 +251,8 @@ class Group extends Control {
     super(spec);
     this.text = element("span");
     this.body = element("div", { class: "body" });
-    this.isOn = !spec.is_optional;
-    this.box = spec.is_optional ? element("input", { type: "checkbox", onchange: () => this.turn(this.box.checked) }) : null;
+    const onchange = () => this.turn(this.box.checked);
+    this.box = spec.is_optional ? element("input", { type: "checkbox", onchange }) : null;
     const legend = this.box ? element("label", {}, this.box, this.text) : this.text;
     this.node = element(
       "fieldset",
@@ -264,7 +264,7 @@ class Group extends Control {
     );
     this.describe(this.box ?? this.node);
     this.name(spec.label);
-    this.body.hidden = !this.isOn;
+    this.turn(!spec.is_optional);
   }
 
   name(label) {
@@ -274,6 +274,7 @@ class Group extends Control {
   turn(isOn) {
     this.isOn = isOn;
     this.body.hidden = !isOn;
+    this.node.classList.toggle("off", !isOn);
     if (this.box) this.box.checked = isOn;
     this.fault(null);
   }
@@ -301,6 +302,12 @@ class Fields extends Group {
 
   parts() {
     return [...this.fields.values()];
+  }
+
+  focus() {
+    const [first] = this.box ? [] : this.parts();
+    if (first) first.focus();
+    else super.focus();
   }
 
   readAll() {
@@ -388,7 +395,9 @@ class List extends Rows {
 
 class Record extends Rows {
   newParts() {
-    return [control(this.spec.key, this.view), control(this.spec.item, this.view)];
+    const [key, item] = [control(this.spec.key, this.view), control(this.spec.item, this.view)];
+    if (key.input) key.input.placeholder = "key";
+    return [key, item];
   }
 
   readAll() {
@@ -488,26 +497,31 @@ class FormView {
       event.preventDefault();
       this.submit();
     });
-    this.form.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.submit();
-    });
     this.form.addEventListener("input", () => (this.done.textContent = ""));
-    this.guard = (event) => this.guardKey(event);
-    window.addEventListener("keydown", this.guard, true);
+    this.keys = (event) => this.onKey(event);
+    window.addEventListener("keydown", this.keys, true);
     el.classList.add("reactive-db-widget", "rdb-form");
     el.append(this.form);
   }
 
   close() {
-    window.removeEventListener("keydown", this.guard, true);
+    window.removeEventListener("keydown", this.keys, true);
   }
 
-  /** JupyterLab hears keys first: those that mean something in a form are kept from it, others (Ctrl+S, Escape) not. */
-  guardKey(event) {
+  /**
+   * JupyterLab hears keys first, and lets no Enter through, not even one that it knows no shortcut for. Those that mean
+   * something in a form are kept from it; others (Ctrl+S, Escape) are not.
+   */
+  onKey(event) {
     if (!this.el.contains(event.composedPath()[0])) return;
-    const hasCommand = event.ctrlKey || event.metaKey || event.altKey;
-    const isOurs = hasCommand ? ["a", "Enter"].includes(event.key) : event.key !== "Escape";
-    this.el.toggleAttribute(GUARD, isOurs);
+    const hasCommand = event.ctrlKey || event.metaKey;
+    if (hasCommand && event.key === "Enter") {
+      event.preventDefault();
+      event.stopPropagation();
+      this.submit();
+    } else if (hasCommand ? COMMANDS.includes(event.key) : !event.altKey && event.key !== "Escape") {
+      event.stopPropagation();
+    }
   }
 
   change(difference) {

@@ -203,6 +203,10 @@ class TableView {
       input.setAttribute("aria-invalid", String(fault != null));
       hint.textContent = fault ?? "";
       hint.hidden = fault == null;
+      if (fault == null) return;
+      const room = this.sheet.clientWidth;
+      hint.style.maxWidth = `${room}px`;
+      hint.style.left = `${Math.min(0, room - this.filters.children[at].offsetLeft - hint.offsetWidth)}px`;
     });
   }
 
@@ -580,6 +584,7 @@ class TableView {
     this.fault = { ...place, node };
     this.over.append(node);
     this.place(this.fault);
+    node.scrollIntoView({ block: "nearest", inline: "nearest" }); // below the last row there is no room
   }
 
   closeFault() {
@@ -593,8 +598,12 @@ class TableView {
     if (index >= 0) thing.rank = this.start + index;
     const head = this.heads.children[this.columns.findIndex(({ name }) => name === thing.column.name)];
     if (!head) return;
-    thing.node.style.transform = `translate(${head.offsetLeft}px, ${thing.rank * this.rowHeight}px)`;
-    thing.node.style.setProperty("--width", `${head.offsetWidth}px`);
+    const { node, rank } = thing;
+    const room = this.sheet.clientWidth;
+    node.style.setProperty("--width", `${head.offsetWidth}px`);
+    node.style.maxWidth = `min(34em, ${room}px)`;
+    const left = Math.max(0, Math.min(head.offsetLeft, room - node.offsetWidth));
+    node.style.transform = `translate(${left}px, ${rank * this.rowHeight}px)`;
   }
 }
 

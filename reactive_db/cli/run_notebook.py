@@ -193,7 +193,7 @@ def _failure_of(client: NotebookClient, index: int) -> str:
 
 
 def _forget_closed_widgets(client: NotebookClient) -> None:
-    """Keep the state of the widgets that an output shows, and of their parts; nbclient keeps every one there ever was."""
+    """Keep the state of widgets that an output shows, and of their parts; nbclient keeps every one there ever was."""
     outputs = [output for _, cell in _code_cells(client.nb) for output in cell.outputs]
     views = [output.get("data", {}).get(_WIDGET_VIEW, {}) for output in outputs]
     shown: set[str] = set()

@@ -11,7 +11,7 @@ import comm
 import pytest
 
 import reactive_db as rdb
-from reactive_db.notebook.widgets import Chart, Metric, Pager, Status, Value
+from reactive_db.notebook.widgets import Chart, Form, Metric, Pager, Status, Table, Value
 from reactive_db.notebook.widgets.widget import LiveWidget
 from tests.notebook.widgets.conftest import Sent
 
@@ -41,9 +41,11 @@ def add(ctx: rdb.MutationCtx) -> None:
 
 MADE: dict[str, Callable[[rdb.Database, rdb.QueryHandle[Any]], LiveWidget]] = {
     "Chart": lambda db, handle: Chart(handle, BARS),
+    "Form": lambda db, handle: Form(db, add),
     "Metric": lambda db, handle: Metric(handle, "Items", len),  # type: ignore[arg-type]
     "Pager": lambda db, handle: Pager(db, page, page_size=1),
     "Status": lambda db, handle: Status(db),
+    "Table": lambda db, handle: Table(handle),
     "Value": lambda db, handle: Value(handle),
 }
 
@@ -63,18 +65,12 @@ def counted(db: rdb.Database, handle: rdb.QueryHandle[Any], sent: Sent) -> dict[
     }
 
 
-def close(widget: LiveWidget) -> None:
-    layout = widget.layout
-    widget.close()
-    layout.close()  # ipywidgets leaves it open
-
-
 @pytest.mark.parametrize("what", MADE)
 def test_a_thousand_closed_widgets_leave_nothing_behind(db: rdb.Database, sent: Sent, what: str) -> None:
     for _ in range(3):
         db.run(add)
     handle = db.live(items)
-    close(MADE[what](db, handle))
+    MADE[what](db, handle).close()
     before = counted(db, handle, sent)
     for number in range(TIMES):
         widget = MADE[what](db, handle)
@@ -83,7 +79,7 @@ def test_a_thousand_closed_widgets_leave_nothing_behind(db: rdb.Database, sent: 
             sent.say(widget, {"type": "more", "pages": 1})
             db.run(add)
             sent.pushed()
-        close(widget)
+        widget.close()
     del widget
     after = counted(db, handle, sent)
     # The thread of the time limit comes and goes.

@@ -22,6 +22,7 @@ from reactive_db.notebook.live.pages import Pages
 from reactive_db.notebook.live.refresher import Loop, Refresher
 from reactive_db.notebook.live.table import LiveTable, table_of
 from reactive_db.notebook.pusher import pusher
+from reactive_db.notebook.shell_channel import keep_listening
 from reactive_db.runtime import SystemRuntime
 
 _WIDGET: Final = ("reactive_db.notebook.widgets.widget", "LiveWidget")
@@ -54,6 +55,7 @@ class Extension:
         self._shell = shell
         self._runtime = SystemRuntime()
         self._pages = Pages(_statics)
+        self._stop_listening = keep_listening(shell.kernel)
         self._refresher = Refresher(loop, self._runtime, self._pages.flush)
         shell.register_magic_function(self._live, "line_cell", "live")
         shell.display_formatter.ipython_display_formatter.for_type(QueryHandle, self._show)
@@ -71,6 +73,7 @@ class Extension:
         self._shell.display_formatter.ipython_display_formatter.pop(Inspection, None)
         self._refresher.remove(lambda output: True)
         self._pages.close()
+        self._stop_listening()
 
     def _live(self, line: str, source: str | None = None) -> None:
         """%%live: run this cell now, and again whenever something it has read changes.

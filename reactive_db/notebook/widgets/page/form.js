@@ -477,6 +477,7 @@ class FormView {
     this.el = el;
     this.state = {};
     this.controls = new Map();
+    this.specs = new Map(); // as JSON
     this.documents = new Set();
     this.loading = new Set();
     this.submitted = null;
@@ -533,16 +534,20 @@ class FormView {
     this.tell(this.problem, problem);
     this.busy(this.submitted !== null);
     if ("fields" in difference) this.drawFields();
-    else if ("choices" in difference) this.refresh();
+    if ("choices" in difference) this.refresh();
   }
 
-  /** Make the controls anew; what was typed into those that are still there stays. */
+  /** Make new controls where fields have changed; what was typed into those that are still there stays. */
   drawFields() {
-    const before = this.controls;
-    this.documents.clear();
-    this.controls = new Map(this.state.fields.map((spec) => [spec.name, control(spec, this)]));
-    for (const [name, made] of this.controls) {
-      const old = before.get(name);
+    const [before, specs] = [this.controls, this.specs];
+    this.specs = new Map(this.state.fields.map((spec) => [spec.name, JSON.stringify(spec)]));
+    this.controls = new Map();
+    for (const spec of this.state.fields) {
+      const old = before.get(spec.name);
+      const isSame = old && specs.get(spec.name) === this.specs.get(spec.name);
+      const made = isSame ? old : control(spec, this);
+      this.controls.set(spec.name, made);
+      if (isSame) continue;
       if (old && isAlike(old.spec, made.spec)) made.write(old.read());
       else made.reset();
     }
@@ -551,7 +556,7 @@ class FormView {
 
   refresh() {
     for (const one of this.documents) {
-      if (one.node.isConnected) one.refresh();
+      if (this.form.contains(one.node)) one.refresh();
       else this.documents.delete(one);
     }
   }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -85,17 +86,12 @@ Form(db, invite)
 """
 
 SLOW = """
-import threading
-go_on = threading.Event()
-
-@rdb.action
-def nothing(ctx): pass
-
 @rdb.mutation
 def slow(ctx: rdb.MutationCtx, name: str = "x") -> None:
-    go_on.wait(10)
+    open("go_on").read()
 Form(db, slow)
 """
+"""Runs until somebody writes into the pipe `go_on`."""
 
 
 def opened(lab: Lab, *cells: str, theme: str = "JupyterLab Light") -> tuple[NotebookPage, Locator]:
@@ -182,7 +178,7 @@ def test_what_the_kernel_refuses_is_said_at_its_field(lab: Lab) -> None:
     item.press("Enter")
     expect(item).to_be_focused()
     expect(item).to_have_attribute("aria-invalid", "true")
-    expect(item).to_have_accessible_description("'nobody' is no id: an id has 32 characters, this has 6.")
+    expect(item).to_have_accessible_description("'nobody' is no id: an id has 32 characters, this has 6")
     expect(form.get_by_label("Item").nth(0)).not_to_have_attribute("aria-invalid", "true")
     expect(form.get_by_label("Email").nth(1)).to_have_value("b")
     form.get_by_role("button", name="Remove Contacts 1").click()
@@ -262,21 +258,29 @@ def test_choices_follow_their_documents(lab: Lab) -> None:
 
 
 def test_while_it_runs_the_button_says_so(lab: Lab) -> None:
-    notebook, form = opened(lab, SLOW, "go_on.set()")
+    pipe = lab.folder / "go_on"
+    os.mkfifo(pipe)
+    _, form = opened(lab, SLOW)
     button = form.get_by_role("button")
     button.click()
     expect(button).to_have_text("Slow: running…")
     expect(button).to_be_disabled()
     expect(form).to_have_attribute("aria-busy", "true")
+    pipe.write_text("")
+    expect(form.get_by_role("status")).to_have_text("Slow: done")
+    expect(button).to_have_text("Slow")
+    expect(button).to_be_enabled()
 
 
 def test_a_mutation_declared_anew_redraws_the_form_and_keeps_what_was_typed(lab: Lab) -> None:
-    renewed = ADD_ITEM.split("form =")[0].replace("n: int = 1", "n: int = 1, note: str = ''")
+    renewed = ADD_ITEM.split("form =")[0].replace("n: int = 1", "n: int = 2, note: str = ''")
     notebook, form = opened(lab, ADD_ITEM, renewed)
     form.get_by_label("Name").fill("typed")
+    form.get_by_label("N", exact=True).fill("3")
     notebook.run(2)
     expect(form.get_by_label("Note")).to_be_visible()
     expect(form.get_by_label("Name")).to_have_value("typed")
+    expect(form.get_by_label("N", exact=True)).to_have_value("3")
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])

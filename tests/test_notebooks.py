@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SECONDS_MAX = 120
 LIVE = "%%live\n"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 LOADING = {"01-quickstart", "03-dashboard"}
 """Those that load real data, with a progress bar, into a store that they find again."""
 
@@ -43,8 +45,15 @@ def questions(cell: NotebookNode) -> Iterator[str]:
     """Code that shows what a live output must be showing."""
     if cell.source.startswith(LIVE):
         yield cell.source.removeprefix(LIVE)
+    elif shows_a_widget(cell):
+        yield f"print(({last_expression(cell)}).static_bundle()['text/plain'])"
     elif shows_a_handle(cell):
-        yield f"print(__import__('reactive_db').presentation.as_text(({cell.source.splitlines()[-1]}).value))"
+        yield f"print(__import__('reactive_db').presentation.as_text(({last_expression(cell)}).value))"
+
+
+def last_expression(cell: NotebookNode) -> str:
+    """The code of what a cell shows."""
+    return str(ast.get_source_segment(cell.source, ast.parse(cell.source).body[-1]))
 
 
 def ask(client: NotebookClient, code: str) -> str:
@@ -62,9 +71,18 @@ def shown(output: NotebookNode) -> str:
     return str(output.get("text") or data.get("image/svg+xml") or data.get("text/plain", "")).rstrip()
 
 
+def shows_a_widget(cell: NotebookNode) -> bool:
+    """Whether it shows one of our widgets; a store at a glance is another one each time."""
+    ours = [output for output in cell.outputs if "reactive_db" in output.get("metadata", {})]
+    return any(WIDGET_VIEW in output.data for output in ours) and "inspect()" not in cell.source
+
+
 def shows_a_handle(cell: NotebookNode) -> bool:
     is_magic = cell.source.startswith("%")
-    return not is_magic and any(o.output_type == "display_data" and "text/html" in o["data"] for o in cell.outputs)
+    return not is_magic and any(
+        output.output_type == "display_data" and "text/html" in output["data"] and WIDGET_VIEW not in output["data"]
+        for output in cell.outputs
+    )
 
 
 def loaded(notebook: NotebookNode) -> list[str]:

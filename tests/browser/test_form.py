@@ -85,10 +85,24 @@ def invite(ctx: rdb.MutationCtx, contacts: list[Contact]) -> None:
 Form(db, invite)
 """
 
+UPLOAD = """
+@rdb.mutation
+def upload(ctx: rdb.MutationCtx, file: bytes, n: int = 1) -> int:
+    return len(file) + n
+
+form = Form(db, upload)
+form
+"""
+
+EXECUTE = "code => void jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code })"
+"""Runs code without a cell, which would take the focus."""
+
 SLOW = """
 @rdb.mutation
-def slow(ctx: rdb.MutationCtx, name: str = "x") -> None:
-    open("go_on").read()
+def slow(ctx: rdb.MutationCtx, name: str = "x", note: str = "") -> None:
+    if open("go_on").read() == "fail":
+        ctx.db.insert(Item(name=5))
+
 Form(db, slow)
 """
 """Runs until somebody writes into the pipe `go_on`."""
@@ -272,6 +286,39 @@ def test_while_it_runs_the_button_says_so(lab: Lab) -> None:
     expect(button).to_be_enabled()
 
 
+def test_what_is_typed_while_it_runs_stays(lab: Lab) -> None:
+    pipe = lab.folder / "typed_meanwhile"
+    os.mkfifo(pipe)
+    _, form = opened(lab, SLOW.replace("go_on", pipe.name))
+    name, note, button = form.get_by_label("Name"), form.get_by_label("Note"), form.get_by_role("button")
+    name.fill("first")
+    note.fill("a")
+    note.press("Enter")
+    expect(button).to_be_disabled()
+    name.fill("second")
+    pipe.write_text("")
+    expect(form.get_by_role("status")).to_have_text("Slow: done")
+    expect(name).to_have_value("second")
+    expect(name).to_be_focused()
+    expect(note).to_have_value("")
+
+
+@pytest.mark.parametrize("answer", ["", "fail"])
+def test_an_answer_takes_the_focus_from_nobody_who_went_elsewhere(lab: Lab, answer: str) -> None:
+    pipe = lab.folder / f"elsewhere{answer}"
+    os.mkfifo(pipe)
+    notebook, form = opened(lab, SLOW.replace("go_on", pipe.name), "# elsewhere")
+    form.get_by_role("button").click()
+    expect(form.get_by_role("button")).to_be_disabled()
+    elsewhere = notebook.cell(2).locator(".cm-content")
+    elsewhere.click()
+    pipe.write_text(answer)
+    expect(form.get_by_role("button")).to_be_enabled()
+    expect(elsewhere).to_be_focused()
+    if answer:
+        expect(form.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
+
+
 def test_a_mutation_declared_anew_redraws_the_form_and_keeps_what_was_typed(lab: Lab) -> None:
     renewed = ADD_ITEM.split("form =")[0].replace("n: int = 1", "n: int = 2, note: str = ''")
     notebook, form = opened(lab, ADD_ITEM, renewed)
@@ -281,6 +328,24 @@ def test_a_mutation_declared_anew_redraws_the_form_and_keeps_what_was_typed(lab:
     expect(form.get_by_label("Note")).to_be_visible()
     expect(form.get_by_label("Name")).to_have_value("typed")
     expect(form.get_by_label("N", exact=True)).to_have_value("3")
+
+
+def test_a_mutation_declared_anew_leaves_the_rest_of_its_form_alone(lab: Lab, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.bin"
+    photo.write_bytes(b"abc")
+    notebook, form = opened(lab, UPLOAD, "form.result")
+    file = form.get_by_label("File")
+    file.set_input_files(photo)
+    file.focus()
+    renewed = UPLOAD.split("form =")[0].replace("n: int = 1", "n: int = 20, note: str = ''")
+    notebook.page.evaluate(EXECUTE, renewed)
+    expect(form.get_by_label("Note")).to_be_visible()
+    expect(file).to_be_focused()
+    expect(form.get_by_label("N", exact=True)).to_have_value("20")  # nobody had entered another one
+    form.get_by_role("button", name="Upload").click()
+    expect(form.get_by_role("status")).to_have_text("Upload: done")
+    notebook.run(2)
+    expect(notebook.output(2)).to_contain_text("23")
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])

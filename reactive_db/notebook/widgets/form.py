@@ -12,7 +12,7 @@ import traitlets
 
 from reactive_db import limits
 from reactive_db.database import Database
-from reactive_db.errors import ApplicationError, ArgumentError, ReactiveDBError
+from reactive_db.errors import ApplicationError, ArgumentError, DocumentError, ReactiveDBError
 from reactive_db.functions.definitions import Mutation, check_kind, current, on_redefined
 from reactive_db.handles import QueryHandle, unfollowed
 from reactive_db.notebook.widgets.fields import Faults, Fields, arguments_in, fields_of, place_of, summary_of
@@ -20,8 +20,8 @@ from reactive_db.notebook.widgets.rows import records
 from reactive_db.notebook.widgets.widget import LiveWidget, Message, page_code, page_style
 from reactive_db.presentation import as_html, as_text, cell_text
 
-_FAULT: Final = re.compile(r"(?P<what>.*) at `(?P<path>\$.+)`\.", re.DOTALL)
-"""How a signature ends what it says about an argument."""
+_FAULT: Final = re.compile(r"(?P<what>.*) at `(?P<path>\$.+)`(?P<table> \(table '\w+'\))?\.", re.DOTALL)
+"""How a signature ends what it says about an argument, and a table what it says about a document."""
 _NAMES: Final = ("name", "title", "label")
 """Fields that people know a document by."""
 
@@ -176,7 +176,7 @@ class Form(LiveWidget):
             return _Outcome(error=ArgumentError(_in_one_line(faults)), faults=faults)
         try:
             return _Outcome(self._db.run(self._mutation, **arguments, **self._fixed))
-        except ArgumentError as error:
+        except (ArgumentError, DocumentError) as error:
             return _Outcome(error=error, faults=_faults_of(error, fields, entered))
         except Exception as error:
             return _Outcome(error=error)
@@ -202,13 +202,14 @@ class _Outcome:
         return {"faults": faults, "error": None if faults or self.error is None else _text_of(self.error)}
 
 
-def _faults_of(error: ArgumentError, fields: Fields, entered: Any) -> Faults:
-    """What a signature says of an argument, at its field; nothing if that is none of the form's."""
-    match = _FAULT.fullmatch(error.message.partition(": ")[2])
+def _faults_of(error: ArgumentError | DocumentError, fields: Fields, entered: Any) -> Faults:
+    """What is said of an argument, or of a document's field of that name, at its field; nothing if it has none."""
+    said = error.message if isinstance(error, DocumentError) else error.message.partition(": ")[2]
+    match = _FAULT.fullmatch(said)
     if match is None:
         return {}
     place = place_of(fields, entered, match["path"])
-    return {place: match["what"]} if place else {}
+    return {place: match["what"] + (match["table"] or "")} if place else {}
 
 
 def _in_one_line(faults: Faults) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 import reactive_db as rdb
 from reactive_db import limits
-from reactive_db.errors import ApplicationError, ArgumentError, FunctionError
+from reactive_db.errors import ApplicationError, ArgumentError, DocumentError, FunctionError
 from reactive_db.functions.definitions import on_redefined
 from reactive_db.notebook.widgets import Form
 from tests.notebook.widgets.conftest import Message, Sent
@@ -200,6 +200,21 @@ def test_an_error_of_the_mutation_is_told_above(db: rdb.Database, sent: Sent, te
     assert form.error is not None
     submit(sent, form)
     assert (form.error, form.submitted) == (None, 1)
+
+
+def test_what_a_table_refuses_is_told_at_the_field_of_that_name(db: rdb.Database, sent: Sent) -> None:
+    @rdb.mutation
+    def put(ctx: rdb.MutationCtx, text: Any, other: Any = None) -> None:
+        ctx.db.insert(Job(text=text, due=other))
+
+    form = Form(db, put)
+    answer = submit(sent, form, text="5")
+    assert answer["faults"] == [{"place": ("text",), "text": "expected `str`, got `int` (table 'form_jobs')"}]
+    assert answer["error"] is None
+    assert isinstance(form.error, DocumentError)
+    answer = submit(sent, form, text='"a"', other="5")
+    assert answer["error"] == "expected `date | null`, got `int` at `$.due` (table 'form_jobs')."
+    assert answer["faults"] == []
 
 
 def test_the_mutation_runs_outside_the_lock(db: rdb.Database, sent: Sent) -> None:

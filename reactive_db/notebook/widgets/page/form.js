@@ -36,6 +36,12 @@ class Control {
 
   reset() {
     this.write(this.spec.default);
+    this.fresh = JSON.stringify(this.read());
+  }
+
+  /** Whether somebody has entered something since the last reset. */
+  isTouched() {
+    return JSON.stringify(this.read()) !== this.fresh;
   }
 
   /** The control of a place within this one, as near as there is one. */
@@ -178,6 +184,7 @@ class FileInput extends Single {
     const loaded = new Promise((resolve) => reader.addEventListener("loadend", resolve));
     reader.readAsDataURL(file);
     await loaded;
+    if (this.input.files[0] !== file) return; // another one was chosen meanwhile
     if (reader.error) this.fault(reader.error.message);
     else this.data = reader.result.slice(reader.result.indexOf(",") + 1);
   }
@@ -548,10 +555,12 @@ class FormView {
       const made = isSame ? old : control(spec, this);
       this.controls.set(spec.name, made);
       if (isSame) continue;
-      if (old && isAlike(old.spec, made.spec)) made.write(old.read());
-      else made.reset();
+      made.reset();
+      if (old?.isTouched() && isAlike(old.spec, made.spec)) made.write(old.read());
     }
+    const { activeElement } = this.el.getRootNode();
     this.fields.replaceChildren(...[...this.controls.values()].map(({ node }) => node));
+    if (this.fields.contains(activeElement)) activeElement.focus();
   }
 
   refresh() {
@@ -576,8 +585,8 @@ class FormView {
     this.busy(true);
     await Promise.all(this.loading);
     this.loading.clear();
-    const values = Object.fromEntries([...this.controls].map(([name, one]) => [name, one.read()]));
-    this.model.send({ type: "submit", submit: this.submitted, values });
+    this.values = Object.fromEntries([...this.controls].map(([name, one]) => [name, one.read()]));
+    this.model.send({ type: "submit", submit: this.submitted, values: this.values });
   }
 
   hear(message) {
@@ -588,11 +597,19 @@ class FormView {
     else this.fail(message);
   }
 
+  /** Begin anew, but for what was entered meanwhile. */
   succeed() {
-    const hasFocus = this.form.contains(document.activeElement);
-    for (const one of this.controls.values()) one.reset();
+    const all = [...this.controls];
+    const done = all.filter(([name, one]) => JSON.stringify(one.read()) === JSON.stringify(this.values[name]));
+    for (const [, one] of done) one.reset();
     this.done.textContent = `${this.state.title}: done`;
-    if (hasFocus) (this.controls.values().next().value ?? this.button).focus();
+    if (this.isAttended() && done.length === all.length) (all[0]?.[1] ?? this.button).focus();
+  }
+
+  /** Whether nobody has gone elsewhere on the page. */
+  isAttended() {
+    const { activeElement } = this.el.getRootNode();
+    return !activeElement || activeElement === document.body || this.form.contains(activeElement);
   }
 
   fail({ faults, error }) {
@@ -600,7 +617,7 @@ class FormView {
     const rest = found.filter(([one]) => !one).map(([, text]) => text);
     for (const [one, text] of found) one?.fault(text);
     this.tell(this.alert, [error, ...rest].filter((text) => text != null).join("\n") || null);
-    found.find(([one]) => one)?.[0].focus();
+    if (this.isAttended()) found.find(([one]) => one)?.[0].focus();
   }
 
   tell(alert, text) {

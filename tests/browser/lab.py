@@ -93,6 +93,14 @@ HAS_RUN = f"""index => {{ {NUDGE}
     return model.executionState === 'idle' && model.executionCount !== null; }}"""
 
 
+# The same trouble before a notebook has loaded the extension, which mends it.
+LISTEN = """
+from reactive_db.notebook.shell_channel import keep_listening
+keep_listening(get_ipython().kernel)
+del keep_listening
+"""
+
+
 class Tab:
     """One tab of the browser.
 
@@ -295,6 +303,9 @@ def running_lab(scratch: Path, playwright: Playwright) -> Iterator[Lab]:
     """Start JupyterLab, in folders of its own, and Chromium; both end with the block."""
     folder = scratch / "notebooks"
     folder.mkdir()
+    startup = scratch / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "listen.py").write_text(LISTEN, "utf-8")
     # As pip installs it, not as a checkout links to it: Voila serves no links.
     shutil.copytree(ROOT / "reactive_db/notebook/labextension", scratch / "data/labextensions/reactive-db")
     port = free_port()

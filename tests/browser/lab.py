@@ -176,14 +176,6 @@ class NotebookPage(Tab):
         for index in range(len(self.outputs())):
             self.run(index)
 
-    def set_source(self, index: int, source: str) -> None:
-        """Replace the code of a cell."""
-        self.page.evaluate(
-            "([index, source]) => jupyterapp.shell.currentWidget.content.widgets[index].model.sharedModel"
-            ".setSource(source)",
-            [index, source],
-        )
-
     def restart_kernel(self) -> None:
         """Restart the kernel, without the question whether that is meant."""
         self.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")

@@ -7,7 +7,7 @@
         notebook.run(2)
         expect(notebook.output(1)).to_have_text("1")
 
-One server and one browser serve all tests of a worker; each `lab.open` is a workspace of its own, with
+One server and one browser serve all these tests; each `lab.open` is a workspace of its own, with
 `theme="JupyterLab Dark"` in the dark and with `front_end="Notebook 7"` in that. `PROGRAM` and the verbs are in
 `lab.py`: `reload`, `second_tab`, `restart_kernel`, `save` and more. Wait with `expect(…)`, never with a pause.
 
@@ -51,8 +51,9 @@ def keep_failure(test: str, lab: Lab) -> None:
             tab.page.screenshot(path=FAILURES / f"{name}.png")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Not for the session: Playwright keeps an event loop running in this thread, and later tests have their own."""
     with sync_playwright() as playwright, running_lab(tmp_path_factory.mktemp("lab"), playwright) as lab:
         yield lab
 

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from playwright.sync_api import Browser, Error, Locator, Page, Playwright, ViewportSize, expect
 
+from tests.servers import (
+    START_SECONDS_MAX,
+    TOKEN,
+    free_port,
+    have_kernels_listen,
+    server,
+    server_environment,
+    server_options,
+)
 from tools.bootstrap import ROOT, find_chromium
 
-TOKEN = "lab"
-START_SECONDS_MAX = 60
-STOP_SECONDS_MAX = 20
 ACTION_MS_MAX = 30_000
 START_MS_MAX = 60_000
 RUN_MS_MAX = 120_000
+FRAMES_MAX = 300
 VIEWPORT: ViewportSize = {"width": 1200, "height": 2400}  # tall: a notebook draws only the cells that are in view
 
 expect.set_options(timeout=ACTION_MS_MAX)  # its own is 5 s, whatever a page's is: too short on a busy machine
@@ -93,14 +95,6 @@ HAS_RUN = f"""index => {{ {NUDGE}
     return model.executionState === 'idle' && model.executionCount !== null; }}"""
 
 
-# The same trouble before a notebook has loaded the extension, which mends it.
-LISTEN = """
-from reactive_db.notebook.shell_channel import keep_listening
-keep_listening(get_ipython().kernel)
-del keep_listening
-"""
-
-
 class Tab:
     """One tab of the browser.
 
@@ -118,6 +112,10 @@ class Tab:
         page.on("pageerror", self._on_error)
         page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
 
+    def leave(self) -> bool:
+        """Close what is open in the page; False if it is of no use to another test."""
+        return False
+
     def _on_error(self, error: Error) -> None:
         if error.message not in NOISE:
             self.faults.append(error.stack or error.message)
@@ -132,6 +130,12 @@ class NotebookPage(Tab):
         self._name = name
         self._front_end = front_end
 
+    def open_beside(self) -> None:
+        """Open the notebook in a JupyterLab that is loaded already, which takes 3 s where loading takes 12."""
+        # Not waiting for the command: it takes its time after the notebook is there.
+        self.page.evaluate("path => { jupyterapp.commands.execute('docmanager:open', { path }); }", self._name)
+        self._wait_ready()
+
     def load(self) -> None:
         """Open the notebook, in JupyterLab in a workspace of its own, and wait until its kernel is there."""
         place = FRONT_ENDS[self._front_end].format(number=next(self._lab.numbers), name=self._name)
@@ -140,8 +144,18 @@ class NotebookPage(Tab):
 
     def reload(self) -> None:
         """Load the page again; the kernel goes on."""
-        self.page.reload()
-        self._wait_ready()
+        if self._front_end == "JupyterLab":
+            self.load()  # in a new workspace: in its own, a notebook of an earlier test may come back
+        else:
+            self.page.reload()
+            self._wait_ready()
+
+    def leave(self) -> bool:
+        if self.faults or self._front_end != "JupyterLab" or self.page.is_closed():
+            return False
+        self.page.remove_listener("pageerror", self._on_error)
+        self.page.evaluate("() => { for (const panel of [...jupyterapp.shell.widgets('main')]) panel.dispose(); }")
+        return True
 
     def second_tab(self) -> NotebookPage:
         """The same notebook in another tab, with the same kernel, as it was saved last."""
@@ -188,9 +202,14 @@ class NotebookPage(Tab):
         return self.saved()
 
     def saved(self) -> dict[str, Any]:
-        """The notebook as it is on the disk."""
-        notebook: dict[str, Any] = json.loads((self._lab.folder / self._name).read_text("utf-8"))
-        return notebook
+        """The notebook as it is on the disk; while the server writes it, that is nothing, or a part of it."""
+        for _ in range(FRAMES_MAX):
+            try:
+                notebook: dict[str, Any] = json.loads((self._lab.folder / self._name).read_text("utf-8"))
+                return notebook
+            except ValueError:
+                self.page.evaluate("() => new Promise(requestAnimationFrame)")
+        raise AssertionError(f"{self._name} is no notebook, and stays none")
 
     def outputs(self) -> list[list[dict[str, Any]]]:
         """The outputs of every cell, as the page has them."""
@@ -225,6 +244,8 @@ class Lab:
         self.log = log
         self.numbers = count()
         self.tabs: list[Tab] = []
+        self._loaded: Page | None = None
+        """A page with JupyterLab and no notebook, left by an earlier test."""
         # One for all tests: each new one would load JupyterLab's 20 MB of code anew.
         self._context = browser.new_context(viewport=VIEWPORT)
 
@@ -269,10 +290,14 @@ class Lab:
         return name
 
     def tab(self, name: str, front_end: str) -> NotebookPage:
-        """Open a notebook in a new tab."""
-        tab = NotebookPage(self, self._context.new_page(), name, front_end)
+        """Open a notebook in a new tab, or in one that an earlier test has left."""
+        loaded, self._loaded = (self._loaded, None) if front_end == "JupyterLab" else (None, self._loaded)
+        tab = NotebookPage(self, loaded or self._context.new_page(), name, front_end)
         self.tabs.append(tab)
-        tab.load()
+        if loaded is None:
+            tab.load()
+        else:
+            tab.open_beside()
         return tab
 
     def close_tabs(self) -> None:
@@ -280,7 +305,10 @@ class Lab:
         for kernel in json.loads(self._ask("GET", "/api/kernels")):
             self._ask("DELETE", f"/api/kernels/{kernel['id']}")
         for tab in self.tabs:
-            tab.page.close()
+            if self._loaded is None and tab.leave():
+                self._loaded = tab.page
+            else:
+                tab.page.close()
         self.tabs.clear()
 
     def _ask(self, method: str, path: str) -> bytes:
@@ -295,17 +323,13 @@ def running_lab(scratch: Path, playwright: Playwright) -> Iterator[Lab]:
     """Start JupyterLab, in folders of its own, and Chromium; both end with the block."""
     folder = scratch / "notebooks"
     folder.mkdir()
-    startup = scratch / "ipython" / "profile_default" / "startup"
-    startup.mkdir(parents=True)
-    (startup / "listen.py").write_text(LISTEN, "utf-8")
+    have_kernels_listen(scratch)
     # As pip installs it, not as a checkout links to it: Voila serves no links.
     shutil.copytree(ROOT / "reactive_db/notebook/labextension", scratch / "data/labextensions/reactive-db")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
-        *(f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"),
+        *(sys.executable, "-m", "jupyterlab", *server_options(port, folder)),
         *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
         *("--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True"),
         "--JupyterNotebookApp.expose_app_in_browser=True",
@@ -317,62 +341,6 @@ def running_lab(scratch: Path, playwright: Playwright) -> Iterator[Lab]:
             yield Lab(url, folder, log, chromium)
         finally:
             chromium.close()
-
-
-@contextmanager
-def server(command: Sequence[str], environment: dict[str, str], log: Any, url: str) -> Iterator[None]:
-    """Run a Jupyter server until the end of the block; begins when it answers."""
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        wait_until_answers(url, process)
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:  # it waits for a kernel that was starting when its test failed
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def server_environment(scratch: Path) -> dict[str, str]:
-    """Nothing of the user's: settings, kernels' files, stores."""
-    return {
-        **os.environ,
-        "HOME": str(scratch),
-        "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
-        "JUPYTER_CONFIG_DIR": str(scratch / "config"),
-        "JUPYTER_DATA_DIR": str(scratch / "data"),
-        "JUPYTER_PREFER_ENV_PATH": "0",  # what is in there comes before what is in the environment
-        "IPYTHONDIR": str(scratch / "ipython"),
-        "REACTIVE_DB_HOME": str(scratch / "stores"),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-    }
-
-
-def wait_until_answers(url: str, process: subprocess.Popen[Any]) -> None:
-    """Return when `url` answers; fails if the process ends before that."""
-    for _ in range(START_SECONDS_MAX * 10):
-        try:
-            urlopen(f"{url}/api?token={TOKEN}", timeout=10).close()
-            return
-        except (URLError, ConnectionError, TimeoutError):
-            # There is no event to wait for: a server says nothing until it listens.
-            try:
-                process.wait(0.1)
-            except subprocess.TimeoutExpired:
-                continue
-            raise RuntimeError(f"the server ended with status {process.returncode}; see its log") from None
-    raise RuntimeError(f"the server did not answer within {START_SECONDS_MAX} s")
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def copy_gallery(lab: Lab, name: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.browser.lab import PROGRAM, Lab, server_environment
+from tests.browser.lab import PROGRAM, Lab
+from tests.servers import server_environment
 
 COUNT = "%%live\nprint(len(handle.value), 'so far')"
 TABLE = "handle"

@@ -349,6 +349,33 @@ def test_every_type_has_its_editor(lab: Lab) -> None:
     expect(cell(output, 0, 2)).to_have_text("—")
 
 
+def test_an_edit_stays_pending_though_a_column_grows(lab: Lab) -> None:
+    slow = """
+import os
+os.mkfifo("gate")
+
+@rdb.mutation
+def change(ctx: rdb.MutationCtx, id: rdb.Id[Item], n: int) -> None:
+    ctx.db.patch(id, n=n)
+    open("gate").read()
+
+Table(handle, edit={"n": change})
+"""
+    notebook = lab.open(PROGRAM, FEW, slow)
+    notebook.run(0, 1, 2)
+    output = notebook.output(2)
+    cell(output, 0, 1).dblclick()
+    notebook.page.keyboard.type("42")
+    notebook.page.keyboard.press("Enter")
+    expect(output.locator(".pending")).to_have_text(["42"])
+    execute(notebook, "db.run(add, 'a long name makes the column grow')")
+    expect(names(output)).to_have_count(4)
+    expect(output.locator(".pending")).to_have_text(["42"])
+    (lab.folder / "gate").write_text("go")
+    expect(output.locator(".pending")).to_have_count(0)
+    expect(cell(output, 0, 1)).to_have_text("42")
+
+
 def test_a_row_that_another_cell_changed_lights_up(lab: Lab) -> None:
     notebook, output = opened(lab, "db.run(change, handle.value[1].id, n=42)", "db.run(add, 'new')")
     lit = """node => {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,7 +196,7 @@ def test_a_cell_that_changes_what_it_reads_is_stopped(page: Any) -> None:
     assert bystander.text == "0"
 
 
-def test_the_stop_button_stops_a_run_between_cells(page: Any) -> None:
+def test_the_stop_button_stops_a_run_between_cells(page: Any, tmp_path: Path) -> None:
     page.run("import threading\nhandle = db.live(items)\nhandle.value")
     cell = page.run(
         """%%live
@@ -205,7 +207,11 @@ if handle.value:
 """
     )
     (shown,) = cell.shown
-    go = page.run("threading.Timer(0, lambda: db.run(add, 'x')).start()")
+    # The thread waits until somebody writes: the cell that starts it has ended by then.
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    go = page.run(f"threading.Thread(target=lambda: (open({str(gate)!r}).read(), db.run(add, 'x'))).start()")
+    gate.write_text("go")
     page.wait_until(lambda: "running" in cell.streams + go.streams)
     page.manager.interrupt_kernel()
     page.wait_until(lambda: "KeyboardInterrupt" in shown.text)

@@ -268,7 +268,9 @@ class TableView {
   }
 
   drawCell(node, column, number, told) {
-    const edit = [...this.pending.values()].findLast((one) => one.number === number && one.column === column);
+    // By name: a change of another column's width makes all columns anew.
+    const isHere = (one) => one.number === number && one.column.name === column.name;
+    const edit = [...this.pending.values()].findLast(isHere);
     const cell = edit ? edit.shown : told;
     const text = textOf(cell);
     node.classList.toggle("pending", edit != null);

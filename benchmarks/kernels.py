@@ -1,7 +1,7 @@
 """Kernels of a benchmark, spoken to as a front end does: over bare ZMQ, or through a Jupyter server's websocket.
 
-The server is jupyter_server as it is installed, with its own limits. The user's settings of Jupyter and IPython play no
-part: everything is kept in the directory of the measurement.
+The server is jupyter_server as it is installed, with its own limits and our extension. The user's settings of Jupyter
+and IPython play no part: everything is kept in the directory of the measurement.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class ZmqKernel:
 class ServedKernel:
     """A kernel behind a Jupyter server, reached as a page reaches it."""
 
-    def __init__(self, directory: Path, *, is_prompt: bool = False) -> None:
-        """`is_prompt`: the server keeps no small frame back, which it does as shipped."""
+    def __init__(self, directory: Path, *, is_prompt: bool = True) -> None:
+        """`is_prompt`: the server keeps no small frame back, because our extension tells it so."""
         self._address = f"{LOOPBACK}:{free_port()}"
         self._server = Server(
             [sys.executable, "-m", "jupyter_server", f"--ServerApp.root_dir={directory}", *self._options(is_prompt)],
@@ -130,10 +130,13 @@ class ServedKernel:
 
     def _options(self, is_prompt: bool) -> list[str]:
         host, port = self._address.split(":")
-        connection = "benchmarks.prompt_connection.PromptConnection"
-        prompt = [f"--ServerApp.kernel_websocket_connection_class={connection}"] if is_prompt else []
+        # Named, so that no figure depends on how this environment was made.
+        extension = [
+            "--ServerApp.jpserver_extensions=reactive_db.server=True",
+            f"--ReactiveDB.prompt_kernels={is_prompt}",
+        ]
         address = [f"--ServerApp.ip={host}", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
-        return [*address, *prompt, f"--IdentityProvider.token={TOKEN}", "--no-browser", "--allow-root"]
+        return [*address, *extension, f"--IdentityProvider.token={TOKEN}", "--no-browser", "--allow-root"]
 
     def _ask(self, path: str, body: Mapping[str, str] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -75,7 +75,7 @@ def page_of(kernel: Kernel, store: str) -> Page:
 class Cells:
     """W8; see `systems.Cells`. A durable store in a kernel behind a Jupyter server."""
 
-    def __init__(self, directory: Path, graph: Graph, *, is_prompt: bool = False) -> None:
+    def __init__(self, directory: Path, graph: Graph, *, is_prompt: bool = True) -> None:
         self._graph = graph
         self._kernel = ServedKernel(directory, is_prompt=is_prompt)
         self._page = page_of(self._kernel, DURABLE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,21 @@ def test_where_nothing_helps_the_remedy_is_said(machine: Machine) -> None:
     assert "`sudo apt-get install chromium fonts-dejavu fonts-liberation`" in str(stopped.value)
 
 
-def test_the_labextension_of_a_checkout_is_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_links_what_pip_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "VENV", tmp_path)
-    installed = tmp_path / "share" / "jupyter" / "labextensions" / "reactive-db"
-    (installed / "static").mkdir(parents=True)
+    labextension = tmp_path / "share" / "jupyter" / "labextensions" / "reactive-db"
+    (labextension / "static").mkdir(parents=True)
+    switch = tmp_path / "etc" / "jupyter" / "jupyter_server_config.d" / "reactive_db.json"
+    switch.parent.mkdir(parents=True)
+    switch.write_text("{}")
     for _ in range(2):
-        bootstrap._link_labextension()
-        assert installed.resolve() == bootstrap.ROOT / "reactive_db" / "notebook" / "labextension"
-        assert (installed / "package.json").exists()
+        bootstrap._link_shared_data()
+        assert labextension.resolve() == bootstrap.ROOT / "reactive_db" / "notebook" / "labextension"
+        assert (labextension / "package.json").exists()
+        assert switch.resolve() == bootstrap.ROOT / "reactive_db" / "server" / "jupyter_server_config.json"
+
+
+def test_it_links_what_a_wheel_ships() -> None:
+    project = tomllib.loads((bootstrap.ROOT / "pyproject.toml").read_text("utf-8"))
+    shipped = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert {place: source for source, place in shipped.items()} == bootstrap.SHARED_DATA

@@ -25,6 +25,12 @@ NOTEBOOK = "notebooks/01-quickstart.ipynb"
 # The extras that each profile installs; `dev` holds everything that `notebook` does.
 PROFILES = {"notebook": "notebook,demo", "dev": "dev"}
 
+# What Jupyter looks for in the environment, and where it is in the checkout; `pyproject.toml` has the same for wheels.
+SHARED_DATA = {
+    "share/jupyter/labextensions/reactive-db": "reactive_db/notebook/labextension",
+    "etc/jupyter/jupyter_server_config.d/reactive_db.json": "reactive_db/server/jupyter_server_config.json",
+}
+
 CHROMIUMS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 CHROMIUM_DEBIAN = ["chromium", "fonts-dejavu", "fonts-liberation"]
 
@@ -60,7 +66,7 @@ def set_up(profile: str) -> None:
     say("[2/2] Installing the packages ...")
     _install(PROFILES[profile])
     _quiet_jupyterlab()
-    _link_labextension()
+    _link_shared_data()
     for name in PROFILES if profile == "dev" else [profile]:
         _stamp(name).write_text(_fingerprint())
     say("Ready.\n")
@@ -166,12 +172,16 @@ def _quiet_jupyterlab() -> None:
     shutil.copy(ROOT / "binder" / "overrides.json", settings)
 
 
-def _link_labextension() -> None:
-    """Have JupyterLab read the page's half of live outputs from the checkout: pip has copied it."""
-    installed = VENV / "share" / "jupyter" / "labextensions" / "reactive-db"
-    if os.name != "nt" and not installed.is_symlink():
-        shutil.rmtree(installed, ignore_errors=True)
-        installed.symlink_to(ROOT / "reactive_db" / "notebook" / "labextension")
+def _link_shared_data() -> None:
+    """Have Jupyter read from the checkout what pip has copied: a page's half of live outputs, the server's switch."""
+    for place, source in SHARED_DATA.items():
+        installed = VENV / place
+        if os.name != "nt" and not installed.is_symlink():
+            if installed.is_dir():
+                shutil.rmtree(installed)
+            installed.unlink(missing_ok=True)
+            installed.parent.mkdir(parents=True, exist_ok=True)
+            installed.symlink_to(ROOT / source)
 
 
 # --- the verbs -------------------------------------------------------------------------------------------------------

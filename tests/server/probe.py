@@ -1,0 +1,45 @@
+"""What tests put into a server: an extension that tells how its sockets to browsers are, a user with a name, a
+connection class of a user's own.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from jupyter_server.auth import IdentityProvider, User
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.utils import url_path_join
+from tornado import web
+
+USER = "grace"
+
+
+class OneUser(IdentityProvider):
+    """Whoever has the token is the same user; the server's own makes up a name for each request."""
+
+    def generate_anonymous_user(self, handler: Any) -> User:
+        return User(username=USER)
+
+
+class OwnConnection(ZMQChannelsWebsocketConnection):
+    """A user's."""
+
+
+class SocketsHandler(APIHandler):
+    """Each open socket: its connection's class, and whether its messages are sent at once."""
+
+    @web.authenticated
+    def get(self) -> None:
+        self.finish({"sockets": [_describe(connection) for connection in ZMQChannelsWebsocketConnection._open_sockets]})
+
+
+def _describe(connection: ZMQChannelsWebsocketConnection) -> dict[str, Any]:
+    stream = connection.websocket_handler.ws_connection.stream
+    is_prompt = bool(stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    return {"class": type(connection).__name__, "is_prompt": is_prompt}
+
+
+def _load_jupyter_server_extension(serverapp: Any) -> None:
+    serverapp.web_app.add_handlers(".*$", [(url_path_join(serverapp.base_url, "probe/sockets"), SocketsHandler)])

@@ -32,6 +32,8 @@ NAME_LENGTH_MAX: Final = 64
 INDEXES_PER_TABLE_MAX: Final = 32
 INDEX_FIELDS_MAX: Final = 16
 TABLES_MAX: Final = 1_000
+DEFINITION_PARTS_MAX: Final = 20_000
+DEFINITION_PATTERN_BYTES_MAX: Final = 2_048
 OFFENDERS_NAMED_MAX: Final = 5
 
 # The engine: recent commits kept for validation, and documents waiting for the columns.
@@ -82,3 +84,26 @@ TABLE_SELECTED_MAX: Final = 10_000
 FORM_FIELDS_MAX: Final = 500
 FORM_CHOICES_MAX: Final = 1_000
 FORM_FILE_BYTES_MAX: Final = 2**20
+
+# SQL from clients. It runs in processes of its own; each may hold the memory twice: DuckDB does not count everything.
+CLIENT_SQL_AT_ONCE_MAX: Final = 2
+CLIENT_SQL_SECONDS_MAX: Final = 10.0
+CLIENT_SQL_MEMORY_BYTES_MAX: Final = 512 * 2**20
+CLIENT_SQL_READ_BYTES_MAX: Final = 256 * 2**20
+CLIENT_SQL_RESULT_BYTES_MAX: Final = 16 * 2**20
+CLIENT_SQL_CHARACTERS_MAX: Final = 100_000
+CLIENT_SQL_START_SECONDS_MAX: Final = 60.0
+
+# Sync: what one connection may ask for, and what waits for it. Servers close a connection whose message is larger than
+# 10 MiB, unless they are told otherwise.
+MESSAGE_BYTES: Final = 4 * 2**20
+CONNECT_SECONDS_MAX: Final = 15.0
+RECONNECT_SECONDS_MAX: Final = 5.0
+READ_DOCUMENTS_MAX: Final = 1_024
+SESSION_RANGES_MAX: Final = 20_000
+SESSION_REQUESTS_MAX: Final = 256
+SESSION_UNSENT_MAX: Final = 2
+TRANSITION_DOCUMENTS_MAX: Final = 20_000
+LOAD_DOCUMENTS_MAX: Final = 2_000_000
+SQL_RESULTS_MAX: Final = 100
+SQL_TRIES_MAX: Final = 5

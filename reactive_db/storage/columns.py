@@ -22,6 +22,8 @@ from reactive_db import limits
 from reactive_db.errors import StoreClosedError, StoreCorruptError
 from reactive_db.model.schema import TABLES_NUMBER
 from reactive_db.storage import history
+from reactive_db.storage.client_sql import ClientSql, ClientSqlLimits
+from reactive_db.storage.client_tables import client_tables, words
 from reactive_db.storage.column_catalog import ColumnCatalog
 from reactive_db.storage.column_file import ColumnFile, opening_error, store_error
 from reactive_db.storage.column_table import ColumnTable, row_keys
@@ -50,9 +52,12 @@ class Columns:
     Everything may be called from any thread. Readers see one snapshot each and never wait for `apply`.
     """
 
-    def __init__(self, file: ColumnFile, path: Path | None) -> None:
+    def __init__(self, file: ColumnFile, path: Path | None, client_limits: ClientSqlLimits) -> None:
         """Use `open`."""
         self._file = file
+        self._client_sql = ClientSql(client_limits)
+        # The last commit that wrote to each table, by number, and never one too early; since the columns were opened.
+        self._changed_ts: dict[int, int] = {}
         self._path = path
         self._lock = threading.Lock()
         self._catalog = ColumnCatalog.empty()
@@ -60,10 +65,17 @@ class Columns:
         self._start()
 
     @classmethod
-    def open(cls, path: Path | None = None, *, read_only: bool = False) -> Columns:
+    def open(
+        cls,
+        path: Path | None = None,
+        *,
+        read_only: bool = False,
+        client_limits: ClientSqlLimits = ClientSqlLimits(),  # noqa: B008
+    ) -> Columns:
         """Open the columns in the file `path`, new ones where there is no file; in memory without a path.
 
-        With `read_only`, nothing on the disk changes, and there must be a file.
+        With `read_only`, nothing on the disk changes, and there must be a file. `client_limits` are those of
+        `query_for_client`.
 
         Raises:
             StoreCorruptError: the file is damaged or something else.
@@ -72,7 +84,7 @@ class Columns:
         """
         file = ColumnFile(path, read_only=read_only)
         try:
-            return cls(file, path)
+            return cls(file, path, client_limits)
         except (duckdb.Error, msgspec.MsgspecError) as error:
             file.close()
             raise opening_error(error, path) from error
@@ -134,6 +146,38 @@ class Columns:
             except duckdb.Error as error:
                 raise sql_error(error) from error
 
+    def query_for_client(
+        self, sql: str, parameters: Parameters = None, *, hidden: Mapping[str, str] | None = None
+    ) -> tuple[pa.Table, int]:
+        """As `query`, for a statement of somebody who may be anybody: locked down and bounded.
+
+        It runs in a process that has copies of the tables it mentions and nothing else: no file, network,
+        environment, setting or variable of this process. Time, memory, what is read and the result are bounded by
+        the `client_limits` of `open`, and so many run at once; more wait their turn. Commits are applied meanwhile.
+
+        Clients see document tables and `_history`; not `_tables` or other tables that begin with `_`, nor those in
+        the history. `hidden` says for a table's name the SQL condition on one of its rows under which this viewer
+        sees it; the others do not exist in any way. It is trusted SQL of the server's and must depend on nothing but
+        the documents. A table in `hidden` has no history at all for the viewer, because the condition is on columns;
+        a condition for `_history` restricts that further.
+
+        Raises:
+            SqlError: the statement is refused, fails or exceeds a limit, which the message names; or a condition
+                cannot be evaluated.
+            StoreClosedError: the columns are closed, or were while it ran.
+        """
+        with self._client_sql.turn() as turn:
+            with self._file.reading() as cursor:
+                try:
+                    ts = cursor.execute(_APPLIED_TS).fetchall()[0][0]
+                    tables = client_tables(cursor, self._catalog, hidden or {}, self._changed_ts, ts)
+                except duckdb.InterruptException:
+                    raise
+                except duckdb.Error as error:
+                    raise store_error(error, self._path) from error
+                turn.send(sql, parameters, tables, words(sql), cursor)
+            return turn.result(), ts
+
     def tables_read(self, sql: str) -> set[str]:
         """The names of the document tables that a statement reads, `_history` if it reads that.
 
@@ -174,6 +218,7 @@ class Columns:
 
     def close(self) -> None:
         """Interrupt what is running, wait for it, and close the file; safe to call again."""
+        self._client_sql.close()
         with self._lock:
             self._file.close()
 
@@ -227,6 +272,8 @@ class Columns:
             self._change_tables(catalog)
             self._write(catalog, batch)
             history_rows = self._trim_history(len(batch))
+            # Before the commit: whoever sees the rows must see this.
+            self._changed_ts.update((write.table, pending[-1].ts) for write in batch.writes)
             self._file.execute("UPDATE store.meta SET applied_ts = ?", [pending[-1].ts])
         self._catalog, self._history_rows, self._applied_ts = catalog, history_rows, pending[-1].ts
 

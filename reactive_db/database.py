@@ -5,34 +5,37 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from reprlib import repr as short
 from types import TracebackType
-from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, overload
+from typing import Any, Final, ParamSpec, Self, TypeVar, overload
 
 import platformdirs
 from tqdm.auto import tqdm
 
-from reactive_db.engine.bulk import load
+from reactive_db.engine.access import Status, StoreAccess
 from reactive_db.engine.read_set import BY_ID, ReadSet
+from reactive_db.engine.snapshots import Unreachable
 from reactive_db.engine.store import Store
-from reactive_db.errors import NotAStoreError, ReactiveDBError, SqlError, StoreError
+from reactive_db.errors import NotAStoreError, OfflineError, ReactiveDBError, SqlError, StoreError
 from reactive_db.functions.definitions import Action, Function, Mutation, Query, check_kind, on_redefined
 from reactive_db.functions.runner import Runner
 from reactive_db.handles import QueryHandle, reading
 from reactive_db.inspection import Inspection
 from reactive_db.interrupts import Uninterrupted
-from reactive_db.limits import Limits
+from reactive_db.limits import CONNECT_SECONDS_MAX, Limits
 from reactive_db.model.codec import encoder
 from reactive_db.model.documents import Document, on_declared, table_of
 from reactive_db.model.keys import EVERYTHING
 from reactive_db.model.schema import TABLES_NUMBER
 from reactive_db.reactive.live_query import Compute, Key, Outcome
 from reactive_db.reactive.scheduler import Scheduler
+from reactive_db.remote.address import URL, Address, address_of, own_server, store_at
+from reactive_db.remote.kernel import this_kernel
+from reactive_db.remote.store import RemoteStore
 from reactive_db.runtime import Runtime, SystemRuntime
 from reactive_db.storage.columns import Parameters
 from reactive_db.storage.sql_result import SqlResult
@@ -41,32 +44,40 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _SQL: Final = "sql"
-_URL: Final = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_MEMORY: Final = ""
 _open: dict[str, Database] = {}
 _open_lock = threading.RLock()
 
 
 def connect(
-    target: str | os.PathLike[str] | None = None, *, limits: Limits | None = None, runtime: Runtime | None = None
+    target: str | os.PathLike[str] | None = None,
+    *,
+    token: str | None = None,
+    seconds: float = CONNECT_SECONDS_MAX,
+    limits: Limits | None = None,
+    runtime: Runtime | None = None,
 ) -> Database:
     """Open a store, or return the connection that this process has to it already.
 
+    In a kernel of a Jupyter server that has the extension, the server opens it, and every kernel shares it.
+
     Args:
-        target: nothing: a store in memory, the same for the whole process. A plain name: a store directory in the
-            stores folder, `$REACTIVE_DB_HOME` or the user's data directory. A path: a store directory there. Both are
-            created if there is none.
+        target: nothing: that server's default store; elsewhere a store in memory, the same for the whole process. A
+            plain name: a store directory in the stores folder, `$REACTIVE_DB_HOME` or the user's data directory. A
+            path: a store directory there. Both are created if there is none. A URL: a store on a server.
+        token: of the server at a URL; a server's own kernels need none.
+        seconds: how long a server may take to answer.
         limits: what functions may use; the first connection to a store decides.
         runtime: where time and randomness come from; only tests need another one.
 
     Raises:
         StoreLockedError: another process holds the store; it is named.
         NotAStoreError, StoreFormatError, StoreCorruptError: see there; nothing was changed.
+        OfflineError, PermissionDeniedError: the server does not answer; it does not let this process in.
     """
-    path = None if target is None else store_path(target)
-    key = _MEMORY if path is None else str(path)
+    place = _place(target, token)
+    key = str(place or "")
     # Uninterrupted: a store that is half open or half closed would keep its lock to the end of the process.
-    with _open_lock, Uninterrupted():
+    with _open_lock, Uninterrupted() as interrupts:
         found = _open.get(key)
         if found is not None and (found.is_closed or found._store.has_failed):
             # Another thread may be closing it; of a failed one, everything that matters is in its journal.
@@ -74,24 +85,42 @@ def connect(
                 found.close()
             found = None
         if found is None:
-            runtime, limits = runtime or SystemRuntime(), limits or Limits()
-            store = Store.in_memory(runtime, limits) if path is None else Store.open(path, runtime, limits)
-            found = _open[key] = Database(store)
+            found = _opened(place, seconds, limits or Limits(), runtime or SystemRuntime(), interrupts)
+            _open[key] = found
         return found
+
+
+def _place(target: str | os.PathLike[str] | None, token: str | None) -> Path | Address | None:
+    """Where the store is that `connect` is to open; None for one in memory."""
+    if target is not None and URL.match(os.fspath(target)):
+        return address_of(os.fspath(target), token or os.environ.get("JUPYTERHUB_API_TOKEN"))
+    server, kernel = own_server(), this_kernel()
+    if server is not None and kernel is not None:
+        return store_at(server, None if target is None else store_path(target))
+    return None if target is None else store_path(target)
+
+
+def _opened(
+    place: Path | Address | None, seconds: float, limits: Limits, runtime: Runtime, interrupts: Uninterrupted
+) -> Database:
+    if isinstance(place, Address):
+        remote = RemoteStore(place, this_kernel(), runtime, limits)
+        try:
+            interrupts.call(partial(remote.wait_until_open, seconds))
+        except BaseException:
+            remote.close()
+            raise
+        return Database(remote)
+    return Database(Store.in_memory(runtime, limits) if place is None else Store.open(place, runtime, limits))
 
 
 def store_path(target: str | os.PathLike[str]) -> Path:
     """The store directory that a name or a path stands for.
 
     Raises:
-        NotAStoreError: it is a URL, or nothing that can name a store.
+        NotAStoreError: it is nothing that can name a store.
     """
     text = os.fspath(target)
-    if _URL.match(text):
-        raise NotAStoreError(
-            f"{text!r} is a URL; this version opens stores in its own process only. Pass a name such as "
-            "`course`, or the path of a store directory."
-        )
     if not text.strip(". "):
         raise NotAStoreError(f"{text!r} names no store. Pass a name such as `course`, or nothing for one in memory.")
     path = Path(text).expanduser()
@@ -108,11 +137,13 @@ class Database:
     Every method may be called from any thread. Handles, cells and functions of one process share it.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StoreAccess) -> None:
         self._store = store
-        self._scheduler = Scheduler(store.snapshots, store.flusher, store.runtime)
+        self._scheduler = Scheduler(store)
         self._runner = Runner(store, self._scheduler)
-        store.committer.listeners.append(self._scheduler.invalidate)
+        store.on_commit.append(self._scheduler.invalidate)
+        if isinstance(store, RemoteStore):
+            store.follow(self._scheduler.advance, self._scheduler.lose_touch, self._scheduler.regain_touch)
         self.is_closed: bool = False
         self._closing = threading.RLock()
         on_redefined.append(self._follow_redefinition)
@@ -120,8 +151,8 @@ class Database:
 
     @property
     def path(self) -> Path | None:
-        """The store directory; None for a store in memory."""
-        return self._store.path
+        """The store directory; None for a store in memory, or on a server."""
+        return self._store.path if isinstance(self._store, Store) else None
 
     @property
     def ts(self) -> int:
@@ -129,20 +160,18 @@ class Database:
         return self._store.published_ts
 
     @property
-    def status(self) -> Literal["synced", "syncing", "offline"]:
-        """`syncing` while commits wait for the journal; `offline` once the store is closed or has failed."""
-        if self.is_closed or self._store.has_failed:
-            return "offline"
-        return "syncing" if self.pending else "synced"
+    def status(self) -> Status:
+        """`syncing` while commits are on their way; `offline` while a server is out of reach, or for a closed store."""
+        return self._store.status
 
     @property
     def pending(self) -> int:
-        """How many commits are on their way: they have a timestamp, and are not durable yet."""
-        return self._store.committer.pending
+        """How many commits are on their way and not durable yet."""
+        return self._store.pending
 
     def on_settled(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` on any thread when `ts`, `status` or `pending` may be different; returns what ends that."""
-        listeners = self._store.committer.on_settled
+        listeners = self._store.on_settled
         listeners.append(listener)
         return partial(listeners.remove, listener)
 
@@ -163,7 +192,8 @@ class Database:
         """
         if reading.get() is not None and isinstance(function, Query):
             return _read(self.live(function, *args, **kwargs))
-        return self._runner.run(function, args, kwargs)
+        with _in_reach():
+            return self._runner.run(function, args, kwargs)
 
     @overload
     def live(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> QueryHandle[R]: ...
@@ -178,14 +208,15 @@ class Database:
         """
         self._check_usable("live")
         pace = self._take_pace(query, kwargs)
-        if isinstance(query, str):
-            key, run = self._sql_key(query, *args)
-            title = " ".join(query.split())
-        else:
-            key, run = self._runner.live_key(query, args, kwargs)
-            title = _call_text(query.name, args, kwargs)
-        handle: QueryHandle[Any] = QueryHandle(self, self._scheduler, self._store.runtime, title, **pace)
-        handle.start(key, run, reads_columns=isinstance(query, str))
+        with _in_reach():
+            if isinstance(query, str):
+                key, run = self._sql_key(query, *args)
+                title = " ".join(query.split())
+            else:
+                key, run = self._runner.live_key(query, args, kwargs)
+                title = _call_text(query.name, args, kwargs)
+            handle: QueryHandle[Any] = QueryHandle(self, self._scheduler, self._store.runtime, title, **pace)
+            handle.start(key, run, reads_columns=isinstance(query, str))
         return handle
 
     def sql(self, statement: str, parameters: Parameters = None) -> SqlResult:
@@ -197,12 +228,11 @@ class Database:
         if reading.get() is not None:
             return _read(self.live(statement, parameters))
         self._check_usable("sql")
-        self._store.catalog.define_mentioned(statement)
-        self._store.flusher.flush()
-        table, ts = self._store.columns.query(statement, parameters)
-        if self._scheduler.ts < ts:
+        with _in_reach():
+            result = self._store.query(statement, parameters)
+        if self._scheduler.ts < result.ts:
             self._scheduler.advance()  # no handle shows less than what is returned here
-        return SqlResult(table, ts)
+        return result
 
     def load(self, document: type[Document], source: Any, *, progress: bool = True) -> int:
         """Insert many documents at once, all or none; how many.
@@ -223,18 +253,19 @@ class Database:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            count = load(self._store, document, source, report)
+            with _in_reach():
+                count = self._store.load(document, source, report)
         self._scheduler.advance()
         return count
 
     def inspect(self) -> Inspection:
         """The whole store at a glance: tables, documents, live queries, recent commits and conflicts."""
         self._check_usable("inspect")
-        return Inspection(self, self._store, self._scheduler, self._check_usable)
+        return Inspection(self, self._own_store("inspect"), self._scheduler, self._check_usable)
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Write a consistent copy of the store to the new directory `path`, while it is in use."""
-        self._store.backup(Path(path).expanduser().resolve())
+        self._own_store("backup").backup(Path(path).expanduser().resolve())
 
     def close(self) -> None:
         """Let go of the store; handles keep what they show. Safe to call again, and from several threads."""
@@ -253,12 +284,21 @@ class Database:
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"ts {self.ts}"
-        return f"<Database {self.path or 'in memory'}, {state}>"
+        return f"<Database {self._store.place}, {state}>"
 
     def _forsake(self) -> None:
         self.is_closed = True
         on_redefined.remove(self._follow_redefinition)
         on_declared.remove(self._follow_declaration)
+
+    def _own_store(self, verb: str) -> Store:
+        """The store of this process, for what cannot be done from afar."""
+        if isinstance(self._store, Store):
+            return self._store
+        raise StoreError(
+            f"db.{verb}() needs the store itself, which {self._store.place} has. Its page shows the whole store; "
+            "backups are made where it runs."
+        )
 
     def _check_usable(self, verb: str) -> None:
         self._store.check_open()
@@ -270,8 +310,6 @@ class Database:
         return {name: float(kwargs.pop(name)) for name in names}
 
     def _sql_key(self, statement: str, parameters: Parameters = None) -> tuple[Key, Compute]:
-        self._store.catalog.define_mentioned(statement)
-        self._store.flusher.flush()  # the columns take the statement apart: they have to know every table
         numbers = self._store.tables_read(statement)
 
         def compute(ts: int, page_end: str | None) -> Outcome:
@@ -280,8 +318,7 @@ class Database:
             for number in self._store.tables_read(statement) if TABLES_NUMBER in numbers else numbers:
                 reads.add_range((number, BY_ID), EVERYTHING)
             try:
-                table, _ = self._store.columns.query(statement, parameters)
-                return Outcome(ts, reads, SqlResult(table, ts))
+                return Outcome(ts, reads, self._store.query_at(ts, statement, parameters))
             except Exception as error:
                 return Outcome(ts, reads, error=error)
 
@@ -292,7 +329,7 @@ class Database:
 
     def _follow_declaration(self, document: type[Document]) -> None:
         """A re-run cell declared a class again: its documents are made of the new one from now on."""
-        self._scheduler.redeclare(self._store.catalog.outdate(table_of(document)))
+        self._scheduler.redeclare(self._store.outdate(table_of(document)))
 
     def _follow_redefinition(self, function: Function[..., Any]) -> None:
         """A re-run cell declared a function again: its open handles move to the new one."""
@@ -300,7 +337,7 @@ class Database:
         def renewed(key: Key) -> Compute:
             try:
                 check_kind(function, Query)
-                arguments = function.signature.unkey(key[1], self._store.catalog.converter)
+                arguments = function.signature.unkey(key[1], self._store.converter)
             except ReactiveDBError as error:
                 # The handle shows it; whoever declares a function is not to blame for what others asked of the old one.
                 outcome = partial(Outcome, reads=ReadSet(), error=error)
@@ -308,6 +345,18 @@ class Database:
             return self._runner.compute(function, arguments)
 
         self._scheduler.redefine(function.name, renewed)
+
+
+@contextlib.contextmanager
+def _in_reach() -> Iterator[None]:
+    """Says so if what runs within needs a server that is out of reach."""
+    try:
+        yield
+    except Unreachable:
+        raise OfflineError(
+            "the server of this store is out of reach, and what is asked for is not here. Handles keep their values "
+            "and follow again when it is back; until then, try again."
+        ) from None
 
 
 def _read(handle: QueryHandle[R]) -> R:

@@ -24,6 +24,10 @@
         ├── StoreFormatError        [store-format]         written by a newer reactive_db
         ├── StoreCorruptError       [store-corrupt]        its parts contradict each other
         ├── StoreClosedError        [store-closed]         used after `close()`
+        ├── OfflineError            [offline]              the server is out of reach; retryable
+        ├── PermissionDeniedError   [permission-denied]    the server does not let this user do that
+        ├── ProtocolError           [protocol]             a message that breaks the protocol, or another version
+        ├── ServerError             [server-error]         the server met an error of its own
         ├── StoreForkedError        [store-forked]         used in a forked child
         ├── StoreFullError          [store-full]           no room on the disk; nothing was committed
         └── CommitUncertainError    [commit-uncertain]     the journal did not say whether an append landed
@@ -248,6 +252,31 @@ class StoreClosedError(StoreError):
     """The store was closed, or failed and closed itself; connect again."""
 
     code = "store-closed"
+
+
+class OfflineError(StoreError, ConnectionError):
+    """The server of the store is out of reach; handles keep their values, and follow again when it is back."""
+
+    code = "offline"
+    is_retryable = True
+
+
+class PermissionDeniedError(StoreError, PermissionError):
+    """The server does not let this user do that."""
+
+    code = "permission-denied"
+
+
+class ProtocolError(StoreError):
+    """A message that breaks the protocol between a kernel and its server, or a server of another version."""
+
+    code = "protocol"
+
+
+class ServerError(StoreError):
+    """The server met an error of its own; its log has the traceback."""
+
+    code = "server-error"
 
 
 class StoreForkedError(StoreError):

@@ -161,6 +161,15 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
             self._shown = _Shown(before.value, "stale", before.error, ts)
             return self._teller(before, self._shown)
 
+    def lose_touch(self) -> Callable[[], None] | None:
+        """Say that what is shown may be stale; see `Watcher`."""
+        with self._lock:
+            if self._query is None or self._shown.status == "loading":
+                return None
+            before = self._shown
+            self._shown = _Shown(before.value, "stale", before.error, before.ts)
+            return self._teller(before, self._shown)
+
     def _delay(self) -> float:
         """How many seconds a change has to wait."""
         if self._shown.status == "loading":

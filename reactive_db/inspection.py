@@ -12,13 +12,11 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
-from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from html import escape
 from reprlib import repr as short
 from types import NoneType, UnionType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -30,10 +28,11 @@ from reactive_db.errors import ArgumentError, IdError, SchemaError, StoreError
 from reactive_db.functions.contexts import MutationCtx
 from reactive_db.functions.definitions import mutation
 from reactive_db.handles import Connection, QueryHandle
-from reactive_db.model.codec import Exactly, OneOf, encoder
+from reactive_db.model.codec import Exactly, OneOf, decoder, encoder
+from reactive_db.model.defined import defined_document
 from reactive_db.model.documents import Document, declared_document, table_of
 from reactive_db.model.ids import Id, Named, table_number
-from reactive_db.model.layout import ColumnType, layout_of
+from reactive_db.model.layout import layout_of
 from reactive_db.model.schema import TableDefinition
 from reactive_db.presentation import as_html, as_text, framed
 from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome
@@ -42,20 +41,7 @@ from reactive_db.reactive.scheduler import Scheduler
 _DOCUMENTS: Final = "documents of a table"
 """Our own live queries, which are no part of what is inspected."""
 
-_OF_COLUMNS: Final = {
-    "string": "str",
-    "int64": "int",
-    "float64": "float",
-    "boolean": "bool",
-    "decimal": "Decimal",
-    "id": "Id",
-    "json": "Any",
-    "object": "dict",
-}
-"""How the kinds of columns are called in annotations, where that is something else."""
-
-_READ_AS: Final[dict[str, Any]] = {"date": date, "decimal": Decimal, "id": Id}
-"""Of the columns whose values are stored as text."""
+_decode_definition: Final = decoder(TableDefinition).decode
 
 _log = logging.getLogger(__name__)
 
@@ -306,7 +292,7 @@ def _tell(reference: weakref.ref[Inspection]) -> None:
 
 def _newest(store: Store, definition: TableDefinition) -> Compute:
     """The newest documents of a table at a timestamp."""
-    document = _undeclared(definition)
+    document = _undeclared(encoder.encode(definition))
 
     def compute(ts: int, page_end: str | None) -> Outcome:
         transaction = store.read_at(ts, _DOCUMENTS)
@@ -320,15 +306,10 @@ def _newest(store: Store, definition: TableDefinition) -> Compute:
     return compute
 
 
-def _undeclared(definition: TableDefinition) -> type[Document]:
-    """A class that documents of a table can be read as; it declares nothing."""
-    fields: list[Any] = []
-    for name, column in definition.columns.items():
-        type_ = _READ_AS.get(column.kind)
-        annotation = Any if type_ is None else type_ | None | msgspec.UnsetType
-        fields.append((name, annotation, msgspec.UNSET))
-    made = msgspec.defstruct(definition.name, fields, bases=(Document,), frozen=True, kw_only=True)
-    return cast("type[Document]", made)
+@lru_cache(limits.TABLES_MAX)
+def _undeclared(definition: bytes) -> type[Document]:
+    """A class that documents of a table can be read as; it declares nothing. Kept, for it takes a while to make."""
+    return defined_document(_decode_definition(definition))
 
 
 # --- summaries -------------------------------------------------------------------------------------------------------
@@ -390,15 +371,10 @@ def _short_name(source: str) -> str:
 
 
 def _fields(definition: TableDefinition, declared: type[Document] | None) -> dict[str, str]:
-    """The type of every field: as its class has it, or what the store remembers of that."""
-    if declared is not None and _is_of(declared, definition):
-        hints = typing.get_type_hints(declared, include_extras=True)
-        return {name: _type_text(hints[name]) for name in definition.columns}
-    nullable = _nullable_fields(definition)
-    return {
-        name: f"{_column_text(column)} | None" if name in nullable and column.kind != "json" else _column_text(column)
-        for name, column in definition.columns.items()
-    }
+    """The type of every field: as its class has it, or what the store knows of that."""
+    is_here = declared is not None and _is_of(declared, definition)
+    hints = typing.get_type_hints(declared if is_here else _undeclared(encoder.encode(definition)), include_extras=True)
+    return {name: _type_text(hints[name]) for name in definition.columns}
 
 
 def _is_of(document: type[Document], definition: TableDefinition) -> bool:
@@ -407,21 +383,6 @@ def _is_of(document: type[Document], definition: TableDefinition) -> bool:
         return layout_of(document, definition.number, definition.name).columns == definition.columns
     except SchemaError:
         return False
-
-
-def _nullable_fields(definition: TableDefinition) -> set[str]:
-    root, *parts = msgspec.json.decode(definition.schema)
-    fields = parts[root["$ref"]]["properties"] if "$ref" in root else root["properties"]
-    return {name for name, field in fields.items() if {"type": "null"} in field.get("anyOf", ())}
-
-
-def _column_text(column: ColumnType) -> str:
-    item = _column_text(column.item) if column.item is not None else ""
-    if column.kind == "array":
-        return f"list[{item}]"
-    if column.kind == "record":
-        return f"dict[str, {item}]"
-    return _OF_COLUMNS.get(column.kind, column.kind)
 
 
 def _type_text(type_: Any) -> str:

@@ -1,46 +1,40 @@
-"""Bulk loads: any number of new documents of one table, in one commit."""
+"""Bulk loads: the rows of a file, a data frame or an iterable as new documents of one table."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, Final
 
+from reactive_db.engine.access import Report
 from reactive_db.engine.collector import collector_paused
-from reactive_db.engine.store import Store
 from reactive_db.errors import DocumentError
-from reactive_db.model.documents import Document
 from reactive_db.model.ids import RANDOM_BYTES, new_ids
+from reactive_db.runtime import Runtime
 from reactive_db.storage.sources import open_source
 from reactive_db.storage.tables import Table, Write
 
 SOURCE: Final = "load"
 
 
-def load(store: Store, document: type[Document], source: Any, report: Callable[[int, int | None], None]) -> int:
-    """Validate every row of `source` and insert all of them at one timestamp; how many there were.
+def build(table: Table, source: Any, runtime: Runtime, now: float, report: Report) -> list[Write]:
+    """Validate every row of `source` as a new document of `table`; what inserts them.
 
     `report` is called with the number of rows read so far and the total, None if unknown.
 
     Raises:
-        DocumentError: a row does not fit; its number is in the path, and nothing was inserted.
+        DocumentError: a row does not fit; its number is in the path.
     """
-    store.check_open()
-    table = store.catalog.table(document)
     rows = open_source(source)
     _check_columns(table, rows.columns)
-    now = store.runtime.now()
     writes: list[Write] = []
     with collector_paused():
         for batch in rows.batches:
-            entropy = store.runtime.random_bytes(RANDOM_BYTES * len(batch))
+            entropy = runtime.random_bytes(RANDOM_BYTES * len(batch))
             ids = new_ids(table.schema.number, len(batch), entropy, now)
             built = table.schema.build_many(ids, now, batch, first_row=len(writes), safe=rows.safe)
             writes += [Write(id, None, new, data) for id, (new, data) in zip(ids, built, strict=True)]
             report(len(writes), rows.total)
-        if writes:
-            store.committer.commit_bulk([(table, writes)], now, SOURCE)
-    return len(writes)
+    return writes
 
 
 def _check_columns(table: Table, columns: list[str] | None) -> None:

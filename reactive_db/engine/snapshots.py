@@ -17,6 +17,13 @@ class SnapshotPassed(BaseException):
         self.source = source
 
 
+class Unreachable(BaseException):
+    """A function needs documents that are on a server, and there is no connection to it; it must run again later.
+
+    No `Exception`, because a function must not catch it.
+    """
+
+
 class Snapshots:
     """Counts the live snapshots at each timestamp.
 
@@ -43,6 +50,11 @@ class Snapshots:
             ts = self.published
             self._live[ts] = self._live.get(ts, 0) + 1
             return ts
+
+    def begin_at(self, ts: int) -> None:
+        """Open a snapshot at `ts`, for whoever knows that what it shows is still there."""
+        with self._lock:
+            self._live[ts] = self._live.get(ts, 0) + 1
 
     def end(self, ts: int) -> None:
         with self._lock:

@@ -10,11 +10,16 @@ import ctypes
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from reactive_db.engine.access import Report, Status
+from reactive_db.engine.bulk import SOURCE as LOAD
+from reactive_db.engine.bulk import build
 from reactive_db.engine.catalog import Catalog
+from reactive_db.engine.collector import collector_paused
 from reactive_db.engine.committer import Committer
 from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
 from reactive_db.engine.transaction import Transaction
@@ -70,6 +75,9 @@ class Store:
         self.flusher = Flusher(journal, columns, lambda: self.snapshots.published)
         self.committer = Committer(journal, self.flusher, self.snapshots, validates)
         self.catalog = Catalog(columns, self.committer, self.snapshots, runtime)
+        self.converter = self.catalog.converter
+        self.on_commit = self.committer.listeners
+        self.on_settled = self.committer.on_settled
         self.flusher.start()
         _opened.add(self)
 
@@ -105,6 +113,11 @@ class Store:
         return None if self._directory is None else self._directory.path
 
     @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return str(self.path or "in memory")
+
+    @property
     def published_ts(self) -> int:
         """The newest timestamp that may be shown."""
         return self.snapshots.published
@@ -114,11 +127,48 @@ class Store:
         """Whether a disk has failed it, so that it can only be closed and opened again."""
         return self.committer.has_failed or self.flusher.has_failed
 
+    @property
+    def status(self) -> Status:
+        """`syncing` while commits wait for the journal; `offline` once the store is closed or has failed."""
+        if self._closed_by is not None or self.has_failed:
+            return "offline"
+        return "syncing" if self.pending else "synced"
+
+    @property
+    def pending(self) -> int:
+        """How many commits have a timestamp, and are not durable yet."""
+        return self.committer.pending
+
     def begin(self, source: str) -> Transaction:
-        """A transaction that may write. End it with `committer.commit` or `committer.abandon`."""
+        """A transaction that may write. End it with `commit` or `abandon`."""
         self.check_open()
         ts = self.snapshots.begin_at_head()
         return Transaction(ts, self.runtime, self.limits, is_read_only=False, source=source)
+
+    def commit(self, transaction: Transaction, again: Callable[[], Transaction]) -> int:
+        """See `Committer.commit`."""
+        return self.committer.commit(transaction, again)
+
+    def abandon(self, transaction: Transaction) -> None:
+        """See `Committer.abandon`."""
+        self.committer.abandon(transaction)
+
+    @contextmanager
+    def snapshot(self, *, with_columns: bool) -> Iterator[int]:
+        """Hold the newest published snapshot open, with the columns at exactly its timestamp if they will be read."""
+        # The flusher's turn comes first: the columns then never move beyond the snapshot.
+        with self.columns_held() if with_columns else nullcontext():
+            ts = self.snapshots.begin_published()
+            try:
+                if with_columns:
+                    self.flusher.flush(through=ts)
+                yield ts
+            finally:
+                self.snapshots.end(ts)
+
+    def columns_held(self) -> AbstractContextManager[Any]:
+        """Within, the columns do not move."""
+        return self.flusher.turn
 
     def read_at(self, ts: int, source: str) -> Transaction:
         """A transaction that only reads, at a snapshot the caller holds open."""
@@ -162,16 +212,50 @@ class Store:
                 table, ts = self.columns.query(statement, parameters)
             finally:
                 self.flusher.turn.release()
-        for number in self.tables_read(statement):
+        for number in self._tables_named_in(statement):
             transaction.add_table_read(number)
+        return SqlResult(table, ts)
+
+    def query(self, statement: str, parameters: Parameters) -> SqlResult:
+        """The result of a SELECT over everything committed so far.
+
+        Raises:
+            SqlError: the statement is wrong or would write.
+        """
+        self.catalog.define_mentioned(statement)
+        self.flusher.flush()
+        return SqlResult(*self.columns.query(statement, parameters))
+
+    def query_at(self, ts: int, statement: str, parameters: Parameters) -> SqlResult:
+        """The same at a `snapshot` with columns that the caller holds open."""
+        table, _ = self.columns.query(statement, parameters)
         return SqlResult(table, ts)
 
     def tables_read(self, statement: str) -> list[int]:
         """The numbers of the tables that an SQL statement reads; the history changes with every table."""
+        self.catalog.define_mentioned(statement)
+        self.flusher.flush()  # the columns take the statement apart: they have to know every table
+        return self._tables_named_in(statement)
+
+    def _tables_named_in(self, statement: str) -> list[int]:
         names = self.columns.tables_read(statement)
         if HISTORY in names:
             return [TABLES_NUMBER, *(definition.number for definition in self.catalog.definitions())]
         return [number for name in names if (number := self.catalog.number(name)) is not None]
+
+    def outdate(self, table: str) -> int | None:
+        """See `Catalog.outdate`."""
+        return self.catalog.outdate(table)
+
+    def load(self, document: type[Document], source: Any, report: Report) -> int:
+        """Insert the rows of `source`, all at one timestamp; how many there were; see `bulk.build`."""
+        self.check_open()
+        table, now = self.catalog.table(document), self.runtime.now()
+        with collector_paused():
+            writes = build(table, source, self.runtime, now, report)
+            if writes:
+                self.committer.commit_bulk([(table, writes)], now, LOAD)
+        return len(writes)
 
     def counts(self) -> dict[int, int]:
         """How many documents each table has, by its number, all at one timestamp; loads no table."""

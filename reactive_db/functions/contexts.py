@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
-from reactive_db.engine.store import Store
+from reactive_db.engine.access import StoreAccess
 from reactive_db.engine.transaction import Transaction
 from reactive_db.errors import DocumentError, IdError, ReadOnlyError
 from reactive_db.functions.table_query import TableQuery
@@ -34,7 +34,7 @@ class DatabaseReader:
 
     __slots__ = ("_store", "_transaction")
 
-    def __init__(self, store: Store, transaction: Transaction) -> None:
+    def __init__(self, store: StoreAccess, transaction: Transaction) -> None:
         self._store = store
         self._transaction = transaction
 

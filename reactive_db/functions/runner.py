@@ -6,14 +6,15 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 import msgspec
 
+from reactive_db.engine.access import StoreAccess
 from reactive_db.engine.snapshots import SnapshotPassed
-from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Transaction
 from reactive_db.errors import FunctionError, FunctionTimeoutError
 from reactive_db.functions.contexts import ActionCtx, DatabaseReader, DatabaseWriter, MutationCtx, QueryCtx
@@ -39,7 +40,7 @@ class Runner:
     Not: deciding which commit is valid, or telling watchers what changed.
     """
 
-    def __init__(self, store: Store, scheduler: Scheduler) -> None:
+    def __init__(self, store: StoreAccess, scheduler: Scheduler) -> None:
         self._store = store
         self._scheduler = scheduler
         self._time_limit = TimeLimit(store.runtime, store.limits.function_seconds)
@@ -49,7 +50,7 @@ class Runner:
         check_kind(function, Query, Mutation, Action)
         self.check_outside("db.run", function)
         function = current(function)
-        arguments = function.signature.bind(args, kwargs, self._store.catalog.converter)
+        arguments = function.signature.bind(args, kwargs, self._store.converter)
         if isinstance(function, Query):
             self._store.check_open()
             key = (function.name, function.signature.key(arguments))
@@ -73,7 +74,7 @@ class Runner:
         """What a live query of a function is known by, and how it is computed."""
         check_kind(function, Query)
         function = current(function)
-        arguments = function.signature.bind(args, kwargs, self._store.catalog.converter)
+        arguments = function.signature.bind(args, kwargs, self._store.converter)
         return (function.name, function.signature.key(arguments)), self.compute(function, arguments)
 
     def compute(self, function: Function[..., Any], arguments: msgspec.Struct) -> Compute:
@@ -110,7 +111,7 @@ class Runner:
                 if inspect.iscoroutine(value):
                     value.close()
                     raise FunctionError(f"{function.kind} {function.name!r} is `async`. Only actions can be.")
-                return function.signature.check_return(value, self._store.catalog.converter)
+                return function.signature.check_return(value, self._store.converter)
         except FunctionTimeoutError:
             seconds = self._store.limits.function_seconds
             raise FunctionTimeoutError(
@@ -121,38 +122,42 @@ class Runner:
     def _run_mutation(self, function: Function[..., Any], arguments: msgspec.Struct) -> Any:
         self._scheduler.check_rounds()
         fields = msgspec.structs.asdict(arguments)
-        committer = self._store.committer
+        store = self._store
         run = _Run()
 
         def attempt(is_in_turn: bool = True) -> Transaction:
-            transaction = self._store.begin(function.name)
+            transaction = store.begin(function.name)
             transaction.is_in_turn = is_in_turn
             run.value, run.error = None, None
             try:
-                ctx = MutationCtx(DatabaseWriter(self._store, transaction), transaction)
+                ctx = MutationCtx(DatabaseWriter(store, transaction), transaction)
                 run.value = self._call(function, ctx, fields)
                 transaction.check_reads()
             except FunctionTimeoutError:
                 # Not even if it lost a race is it run again: that would hold up everybody for as long once more.
-                committer.abandon(transaction)
+                store.abandon(transaction)
                 raise
             except Exception as raised:
                 # Nothing of a failed run is written; what it saw still has to be true when the error is shown.
                 run.error = raised
                 transaction.rollback(0)
             except BaseException:  # `SnapshotPassed`, Ctrl-C
-                committer.abandon(transaction)
+                store.abandon(transaction)
                 raise
             return transaction
 
         # Only the user's code is interrupted, so that no snapshot is left open.
         with Uninterrupted():
-            try:
-                committer.commit(attempt(is_in_turn=False), attempt)
-            except SnapshotPassed:
-                # It asks SQL: as long as the columns are held still, they are where its snapshot is.
-                with self._store.flusher.turn:
-                    committer.commit(attempt(is_in_turn=False), attempt)
+            is_done = False
+            hold: AbstractContextManager[Any] = nullcontext()
+            while not is_done:
+                try:
+                    with hold:
+                        store.commit(attempt(is_in_turn=False), attempt)
+                    is_done = True
+                except SnapshotPassed:
+                    # It asks SQL: as long as the columns are held still, they are where its snapshot is.
+                    hold = store.columns_held()
         if run.error is not None:
             raise run.error
         self._scheduler.advance()
@@ -163,7 +168,7 @@ class Runner:
         result = function.function(ActionCtx(self), **msgspec.structs.asdict(arguments))
         if inspect.iscoroutine(result):
             result = _finish(result)
-        return function.signature.check_return(result, self._store.catalog.converter)
+        return function.signature.check_return(result, self._store.converter)
 
 
 def _finish(coroutine: Coroutine[Any, Any, Any]) -> Any:

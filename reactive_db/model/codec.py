@@ -126,6 +126,8 @@ class Converter:
             raise self._with_keys(fault_of(error), value, type_) from None
         except RecursionError:
             raise _first_fault(value) or Fault(_CYCLIC) from None
+        except UnicodeEncodeError as error:  # msgspec's own, for a lone surrogate where no text belongs
+            raise _first_fault(value) or Fault(str(error)) from None
 
     def check_stored(self, data: bytes, type_: Any) -> None:
         """Look once more at what `encoder` wrote, also at ids that are keys, which `convert` does not see.

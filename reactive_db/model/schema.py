@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
@@ -20,14 +20,13 @@ from msgspec.structs import force_setattr
 
 from reactive_db import limits
 from reactive_db.errors import DocumentError, QueryError, SchemaError
-from reactive_db.model.codec import Converter, Fault, OneOf, decoder, encoder, target_table, to_plain
+from reactive_db.model.codec import Converter, Fault, decoder, encoder, to_plain
 from reactive_db.model.documents import SYSTEM_FIELDS, Document, table_of
 from reactive_db.model.ids import Id
 from reactive_db.model.keys import document_key, encode_value
 from reactive_db.model.layout import ColumnType, TableLayout, has_ids_as_keys, layout_of
+from reactive_db.model.stored_types import types_text
 from reactive_db.model.values import MISSING, find_fault, path_step
-
-_REFERENCE: Final = "#/$defs/"
 
 TABLES_NUMBER: Final = 128
 """The number of the system table `_tables`."""
@@ -44,7 +43,7 @@ class TableDefinition(Document, table="_tables"):
     columns: dict[str, ColumnType]
     indexes: dict[str, list[str]]
     schema: str
-    """The JSON schema of the document class, and the tables its ids are of: equal schemas accept equal documents."""
+    """What the document class accepts and fills in, as `stored_types` writes it: enough to make a class like it."""
 
 
 class Index:
@@ -187,13 +186,12 @@ class TableSchema:
     @cached_property
     def definition_fields(self) -> dict[str, Any]:
         """The fields of this table's `TableDefinition`."""
-        schema = msgspec.json.schema(self.document, schema_hook=_custom_schema)
         return {
             "number": self.number,
             "name": self.name,
             "columns": self.layout.columns,
             "indexes": {name: list(fields) for name, fields in self.document.__indexes__.items()},
-            "schema": msgspec.json.encode([*_canonical(schema), self._references], order="sorted").decode(),
+            "schema": types_text(self.document),
         }
 
     def is_defined_by(self, definition: TableDefinition) -> bool:
@@ -254,11 +252,6 @@ class TableSchema:
         for part in rest:
             type_ = _nested_type(type_, part)
         return type_
-
-    @cached_property
-    def _references(self) -> list[str]:
-        """The tables that the ids in a document are of, in the order of its fields."""
-        return list(_tables_referred_to(self.document, ()))
 
     @cached_property
     def _types(self) -> dict[str, Any]:
@@ -355,54 +348,6 @@ def _nested_type(type_: Any, field: str) -> Any:
         if isinstance(member, type) and issubclass(member, msgspec.Struct):
             return typing.get_type_hints(member, include_extras=True).get(field, Any)
     return Any
-
-
-def _custom_schema(type_: Any) -> dict[str, Any]:
-    """The JSON schema of a type of ours; the same in the next process."""
-    if isinstance(type_, type) and issubclass(type_, OneOf):
-        return {"one_of": [msgspec.json.schema(member, schema_hook=_custom_schema) for member in type_.members]}
-    return {"custom": str(type_).replace("__main__.", "")}
-
-
-def _canonical(schema: dict[str, Any]) -> list[Any]:
-    """A JSON schema and those it refers to, by number and without prose.
-
-    Renaming a class or editing its docstring changes nothing.
-    """
-    named = schema.pop("$defs", {})
-    found: list[str] = []
-
-    def walk(node: Any) -> Any:
-        if isinstance(node, dict):
-            kept = {k: v for k, v in node.items() if not (k in ("title", "description") and isinstance(v, str))}
-            return {key: walk(value) for key, value in kept.items()}
-        if isinstance(node, list):
-            return [walk(item) for item in node]
-        if isinstance(node, str) and node.startswith(_REFERENCE):
-            found.extend([node] if node not in found else [])
-            return found.index(node)
-        return node
-
-    # The list of what was found grows on the way.
-    return [walk(schema), *(walk(named[reference.removeprefix(_REFERENCE)]) for reference in found)]
-
-
-def _tables_referred_to(type_: Any, outer: tuple[Any, ...]) -> Iterator[str]:
-    """The target of every `Id` in an annotation, "" for ids of any table."""
-    origin = typing.get_origin(type_) or type_
-    if origin is Id:
-        yield target_table(*typing.get_args(type_) or (Any,)) or ""
-        return
-    parts: Iterable[Any] = typing.get_args(type_)
-    if isinstance(origin, type) and origin not in outer:
-        outer = (*outer, origin)
-        if issubclass(origin, OneOf):
-            parts = origin.members
-        elif issubclass(origin, msgspec.Struct):
-            hints = typing.get_type_hints(origin, include_extras=True)
-            parts = [hint for name, hint in hints.items() if name != "id"]
-    for part in parts:
-        yield from _tables_referred_to(part, outer)
 
 
 __all__ = [

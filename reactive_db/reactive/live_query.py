@@ -64,6 +64,9 @@ class Watcher(Protocol):
     def show(self, outcome: Outcome) -> Callable[[], None] | None:
         """Take a new outcome, telling nobody; the returned function tells, and is called later, in order."""
 
+    def lose_touch(self) -> Callable[[], None] | None:
+        """What is shown is not kept right any more, until `show` is called; returns what tells, as `show`."""
+
 
 Compute = Callable[[int, str | None], Outcome]
 """Runs a query at a timestamp, given where its page ended before."""
@@ -80,6 +83,7 @@ class LiveQuery:
         shown: what its watchers show, None before the first of them. Changes only in the scheduler's turn, and only
             together with the watchers, so whoever runs the query at another time does not change what is compared.
         is_stale: a commit wrote where it read.
+        is_out_of_touch: its watchers say so, and have to be shown its next outcome even if that is the same.
         seconds_last, seconds_total: how long its latest run took, and all of its `runs`.
         number: what came first has the lower one; stale queries run, and are told of, in this order.
         lock: held while it runs, so that it runs once for everybody who asks.
@@ -91,6 +95,7 @@ class LiveQuery:
     outcome: Outcome | None = None
     shown: Outcome | None = None
     is_stale: bool = True
+    is_out_of_touch: bool = False
     registered: ReadSet | None = None
     runs: int = 0
     seconds_last: float = 0.0

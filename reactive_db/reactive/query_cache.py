@@ -120,6 +120,11 @@ class QueryCache:
                         self._index.stab(space, key, hit)
             self._mark(hit)
 
+    def invalidate_everything(self) -> None:
+        """Whatever was found may be wrong."""
+        with self._lock:
+            self._mark({*self.watched.values(), *self._idle.values()})
+
     def invalidate_table(self, number: int | None) -> None:
         """The class of a table was declared anew: whatever read the table, or failed, runs again."""
         with self._lock:

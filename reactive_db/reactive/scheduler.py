@@ -17,20 +17,19 @@ import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from reactive_db import limits
-from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
+from reactive_db.engine.access import StoreAccess
+from reactive_db.engine.snapshots import SnapshotPassed, Unreachable
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import LimitError
 from reactive_db.interrupts import Holding, Uninterrupted
 from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome, Watcher, isolated
 from reactive_db.reactive.query_cache import QueryCache
-from reactive_db.runtime import Runtime
-from reactive_db.storage.flusher import Flusher
 
 _log = logging.getLogger(__name__)
 
@@ -46,13 +45,12 @@ class Scheduler:
         on_advanced: called on any thread when a query may have run, or other queries are watched; they must not raise.
     """
 
-    def __init__(self, snapshots: Snapshots, flusher: Flusher, runtime: Runtime) -> None:
-        self.ts = snapshots.published
+    def __init__(self, store: StoreAccess) -> None:
+        self.ts = store.published_ts
         self.cache = QueryCache()
         self.on_advanced: list[Callable[[], None]] = []
-        self._monotonic = runtime.monotonic
-        self._snapshots = snapshots
-        self._flusher = flusher
+        self._monotonic = store.runtime.monotonic
+        self._store = store
         self._turn = threading.RLock()
         self._news: deque[tuple[int, Callable[[], None]]] = deque()
         self._teller = threading.Lock()
@@ -121,15 +119,30 @@ class Scheduler:
         """Bring every watcher to the newest published timestamp, then tell their observers."""
         if self._gone:
             self._sweep()
-        target = self._snapshots.published
+        target = self._store.published_ts
         if self.ts < target or self.cache.stale:
             # Taken even if nothing is stale: another thread may be running what this thread's commit made stale.
-            with Holding(self._turn) as interrupts:
+            with Holding(self._turn) as interrupts, suppress(Unreachable):
                 if self.cache.stale:
                     self._step(interrupts)
                 self.ts = max(self.ts, target)
         self.tell()
         self._tell_advanced()
+
+    def lose_touch(self) -> None:
+        """The store is out of reach: nothing that is shown is kept right until `regain_touch`."""
+        with Holding(self._turn):
+            for query in list(self.cache.watched.values()):
+                query.is_out_of_touch = True
+                for tell in [watcher.lose_touch() for watcher in query.living_watchers()]:
+                    if tell is not None:
+                        self.queue_news(tell)
+        self.tell()
+
+    def regain_touch(self) -> None:
+        """The store is there again: everything runs again, because nobody knows what has changed."""
+        self.cache.invalidate_everything()
+        self.advance()
 
     def redefine(self, name: str, run: Callable[[Key], Compute | None]) -> None:
         """A function was defined anew; its live queries move to the new one."""
@@ -177,16 +190,16 @@ class Scheduler:
                     self._teller.release()
 
     def _run_now(self, query: LiveQuery, interrupts: Uninterrupted) -> Outcome:
-        try:
-            with self._snapshot(query.reads_columns) as ts:
-                outcome = interrupts.call(partial(self._timed_run, query, ts, None))
-                self.cache.settle(query, outcome)
-                if outcome.error is not None:
-                    query.outcome = None  # not kept: it is raised with its frames, and is never given out again
-        except SnapshotPassed:
-            query.reads_columns = True
-            return self._run_now(query, interrupts)
-        return outcome
+        while True:
+            try:
+                with self._store.snapshot(with_columns=query.reads_columns) as ts:
+                    outcome = interrupts.call(partial(self._timed_run, query, ts, None))
+                    self.cache.settle(query, outcome)
+                    if outcome.error is not None:
+                        query.outcome = None  # not kept: it is raised with its frames, and is never given out again
+                return outcome
+            except SnapshotPassed:
+                query.reads_columns = True
 
     def _timed_run(self, query: LiveQuery, ts: int, page_end: str | None) -> Outcome:
         began = self._monotonic()
@@ -194,32 +207,19 @@ class Scheduler:
         query.seconds_last = self._monotonic() - began
         return outcome
 
-    @contextmanager
-    def _snapshot(self, with_columns: bool) -> Iterator[int]:
-        """Hold the newest published snapshot open, with the columns at exactly its timestamp if they will be read."""
-        # The flusher's turn comes first: the columns then never move beyond the snapshot.
-        with self._flusher.turn if with_columns else nullcontext():
-            ts = self._snapshots.begin_published()
-            try:
-                if with_columns:
-                    self._flusher.flush(through=ts)
-                yield ts
-            finally:
-                self._snapshots.end(ts)
-
     def _step(self, interrupts: Uninterrupted) -> None:
         """Run what is stale at one timestamp and set what its watchers show; the caller has the turn."""
-        batch = self.cache.take_stale()
-        try:
-            with self._snapshot(any(query.reads_columns for query in batch)) as ts:
-                self._run_batch(batch, ts, interrupts)
-        except SnapshotPassed as passed:
-            # All of the batch runs once more, with the columns held still in case the function asks SQL.
-            next(query for query in batch if query.key[0] == passed.source).reads_columns = True
-            self.cache.put_back(batch)
-            self._step(interrupts)
-        finally:
-            self.cache.put_back(batch)
+        while batch := self.cache.take_stale():
+            try:
+                with self._store.snapshot(with_columns=any(query.reads_columns for query in batch)) as ts:
+                    self._run_batch(batch, ts, interrupts)
+                return
+            except SnapshotPassed as passed:
+                # All of the batch runs once more, with the columns held still in case the function asks SQL.
+                for query in batch:
+                    query.reads_columns |= query.key[0] == passed.source
+            finally:
+                self.cache.put_back(batch)
 
     def _run_batch(self, batch: list[LiveQuery], ts: int, interrupts: Uninterrupted) -> None:
         """Run all of `batch`, then show all that changed: watchers never see one half of a commit."""
@@ -229,7 +229,8 @@ class Scheduler:
         for query, outcome in zip(batch, outcomes, strict=True):
             outcome.forget_frames()
             before = query.shown
-            is_silent = before is not None and outcome.shows_same_as(before)
+            is_silent = before is not None and not query.is_out_of_touch and outcome.shows_same_as(before)
+            query.is_out_of_touch = False
             query.shown = before.at(outcome) if before is not None and is_silent else outcome
             self.cache.settle(query, query.shown)
             if is_silent:

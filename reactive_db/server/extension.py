@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Final
 
@@ -11,7 +12,12 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 from jupyter_server.utils import url_path_join
 from traitlets import Bool
 
+from reactive_db.limits import Limits
+from reactive_db.remote.address import ENDPOINT
+from reactive_db.runtime import SystemRuntime
 from reactive_db.server.kernel_connection import PromptConnection, PromptStampingConnection, StampingConnection
+from reactive_db.server.stores import Stores
+from reactive_db.server.sync_socket import SyncSocket
 
 # Kernels inherit the server's environment; of those behind a gateway, only what begins with KERNEL_ travels.
 ADDRESS_VARIABLES: Final = ("REACTIVE_DB_URL", "KERNEL_REACTIVE_DB_URL")
@@ -64,9 +70,15 @@ class ReactiveDB(ExtensionApp):
                 *(theirs.__module__, theirs.__qualname__, ours.__module__, ours.__qualname__),
             )
 
+    def initialize_handlers(self) -> None:
+        """The one address so far: where the sync protocol is spoken."""
+        runtime = SystemRuntime()
+        self._stores = Stores(runtime, Limits())
+        self.handlers.append((rf"/{ENDPOINT}/sync", SyncSocket, {"stores": self._stores, "runtime": runtime}))
+
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Tell kernels where the server is, which it knows only now. Its token is not theirs to have."""
-        self._address = url_path_join(serverapp.connection_url, "reactive-db")
+        self._address = url_path_join(serverapp.connection_url, ENDPOINT)
         for variable in ADDRESS_VARIABLES:
             os.environ[variable] = self._address
 
@@ -75,3 +87,4 @@ class ReactiveDB(ExtensionApp):
         for variable in ADDRESS_VARIABLES:
             if os.environ.get(variable) == self._address:
                 del os.environ[variable]
+        await asyncio.to_thread(self._stores.close)

@@ -89,3 +89,18 @@ class SqlResult:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SqlResult:
         return self  # nothing in it can be changed
+
+
+def to_ipc(result: SqlResult) -> bytes:
+    """The rows as an Arrow stream, to be sent elsewhere."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, result.arrow().schema) as stream:
+        stream.write_table(result.arrow())
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def of_ipc(data: bytes, ts: int) -> SqlResult:
+    """The result that `to_ipc` made a stream of."""
+    with pa.ipc.open_stream(data) as stream:
+        return SqlResult(stream.read_all(), ts)

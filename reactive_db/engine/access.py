@@ -1,0 +1,117 @@
+"""What functions and live queries need of a store, wherever its documents are.
+
+`Store` has it in this process; `sync.RemoteStore` asks a server. Nothing above this layer tells the two apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol
+
+from reactive_db.engine.transaction import Transaction
+from reactive_db.engine.write_log import LoggedCommit
+from reactive_db.limits import Limits
+from reactive_db.model.codec import Converter
+from reactive_db.model.documents import Document
+from reactive_db.runtime import Runtime
+from reactive_db.storage.columns import Parameters
+from reactive_db.storage.sql_result import SqlResult
+from reactive_db.storage.tables import Table
+
+Listener = Callable[[LoggedCommit], None]
+Status = Literal["synced", "syncing", "offline"]
+Report = Callable[[int, int | None], None]
+"""Called with how much of something is done, and of how much, None if that is not known."""
+
+
+class StoreAccess(Protocol):
+    """A store as functions see it.
+
+    Attributes:
+        place: where it is, for people.
+        has_failed: it can only be closed and opened again.
+        converter: turns plain values into typed ones; it knows which ids are of which table.
+        on_commit: called with every commit, in order, before anybody may see it.
+        on_settled: called on any thread when `published_ts`, `status` or `pending` may be different.
+    """
+
+    @property
+    def place(self) -> str: ...
+
+    @property
+    def has_failed(self) -> bool: ...
+
+    runtime: Runtime
+    limits: Limits
+    converter: Converter
+    on_commit: list[Listener]
+    on_settled: list[Callable[[], None]]
+
+    @property
+    def published_ts(self) -> int:
+        """The newest timestamp that may be shown."""
+
+    @property
+    def status(self) -> Status:
+        """`syncing` while commits are on their way, `offline` when none can be."""
+
+    @property
+    def pending(self) -> int:
+        """How many commits are on their way."""
+
+    def check_open(self) -> None:
+        """Raises StoreError unless it can be used."""
+
+    def close(self) -> None:
+        """Let go of everything; safe to call again."""
+
+    # --- transactions -------------------------------------------------------------------------------------------------
+
+    def begin(self, source: str) -> Transaction:
+        """A transaction that may write. End it with `commit` or `abandon`."""
+
+    def commit(self, transaction: Transaction, again: Callable[[], Transaction]) -> int:
+        """Make every write of `transaction` durable and visible at one new timestamp; see `Committer.commit`."""
+
+    def abandon(self, transaction: Transaction) -> None:
+        """Let go of a transaction that is not committed."""
+
+    def read_at(self, ts: int, source: str) -> Transaction:
+        """A transaction that only reads, at a snapshot the caller holds open."""
+
+    def snapshot(self, *, with_columns: bool) -> AbstractContextManager[int]:
+        """Hold the newest published snapshot open, with the columns at exactly its timestamp if they will be read."""
+
+    def columns_held(self) -> AbstractContextManager[Any]:
+        """Within, SQL sees exactly what a transaction that begins sees, wherever that can be had."""
+
+    # --- reads within a transaction -----------------------------------------------------------------------------------
+
+    def table(self, transaction: Transaction, document: type[Document]) -> Table:
+        """The table of a document class, for `transaction` to read or write."""
+
+    def table_of_id(self, transaction: Transaction, id: str) -> Table:
+        """The table that an id belongs to."""
+
+    def sql(self, transaction: Transaction, statement: str, parameters: Parameters) -> SqlResult:
+        """The result of a SELECT at the snapshot of `transaction`, which is taken to read whole tables."""
+
+    # --- SQL by itself ------------------------------------------------------------------------------------------------
+
+    def query(self, statement: str, parameters: Parameters) -> SqlResult:
+        """The result of a SELECT over everything committed so far."""
+
+    def query_at(self, ts: int, statement: str, parameters: Parameters) -> SqlResult:
+        """The same at a `snapshot` with columns that the caller holds open."""
+
+    def tables_read(self, statement: str) -> list[int]:
+        """The numbers of the tables that a SELECT reads, those that are declared here but new to the store too."""
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def outdate(self, table: str) -> int | None:
+        """The class of a table was declared anew: who uses the table next moves it. Returns the table's number."""
+
+    def load(self, document: type[Document], source: Any, report: Report) -> int:
+        """Insert the rows of `source`, all at one timestamp; how many there were."""

@@ -1,0 +1,48 @@
+"""Document classes of tables whose class is not here: made of what the store keeps of a table.
+
+A server has no Python classes; they live in the kernels that write to it. It validates, decodes and indexes the
+documents of every table all the same, by a class that says what the declared one said.
+"""
+
+from __future__ import annotations
+
+from reactive_db.errors import SchemaError
+from reactive_db.model.codec import Converter
+from reactive_db.model.documents import Document, _checked_indexes
+from reactive_db.model.schema import TableDefinition, TableSchema
+from reactive_db.model.stored_types import class_of_types
+
+_CONVERTER = Converter(lambda table: None)
+
+
+def defined_document(definition: TableDefinition) -> type[Document]:
+    """A document class that accepts, refuses and fills in what the class did that `definition` was written of.
+
+    It is no declaration: `declared_document` and its like do not find it, and nobody is told of it. Its schema is the
+    one that `definition` defines, whatever number the table has. Where the declared class has an enum, this one has
+    the values. A new class each time; the caller keeps it.
+
+    The definition may come from anybody: this ends, and runs nothing of the definition's.
+
+    Raises:
+        SchemaError: no class has this definition: it was written by another version, or is damaged, or made up.
+    """
+    try:
+        document = class_of_types(definition.schema, definition.name)
+        document.__table__ = definition.name
+        document.__indexes__ = _checked_indexes(document, definition.name, definition.indexes)
+        is_whole = TableSchema(document, definition.number, _CONVERTER).is_defined_by(definition)
+    except Exception as error:
+        # Of any kind: what garbage trips over depends on the garbage.
+        what = error.message if isinstance(error, SchemaError) else str(error)
+        raise _unreadable(definition, what) from None
+    if not is_whole:
+        raise _unreadable(definition, "its columns or its types are not those that a class would have")
+    return document
+
+
+def _unreadable(definition: TableDefinition, what: str) -> SchemaError:
+    return SchemaError(
+        f"the definition of table {definition.name[:80]!r} cannot be read: {what[:400].rstrip('.')}. It was written by "
+        "another version of reactive_db, or is damaged. Declare the table's class again and use it once."
+    )

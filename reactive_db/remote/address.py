@@ -1,0 +1,71 @@
+"""Addresses of stores on servers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, quote, urlsplit
+
+from reactive_db.errors import NotAStoreError
+
+ENDPOINT: Final = "reactive-db"
+"""Below a server's own address, everything of ours."""
+
+DEFAULT_STORE: Final = "default"
+URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_SOCKET: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a store is.
+
+    Attributes:
+        url: of the server's endpoint, `http://127.0.0.1:8888/reactive-db`.
+        store: a name, or the absolute path of a store directory on the server's machine.
+        token: for `Authorization`, None for a kernel that proves itself.
+    """
+
+    url: str
+    store: str
+    token: str | None = None
+
+    @property
+    def socket_url(self) -> str:
+        """Where the sync protocol is spoken."""
+        scheme, rest = self.url.split("://", 1)
+        return f"{_SOCKET[scheme]}://{rest}/sync?store={quote(self.store, safe='')}"
+
+    def __str__(self) -> str:
+        return f"{self.url}/{self.store}"
+
+
+def address_of(url: str, token: str | None) -> Address:
+    """The store at a URL: `http://host:8888/reactive-db/course`; without a name the server's default store.
+
+    Raises:
+        NotAStoreError: it is no address of a store.
+    """
+    parts = urlsplit(url)
+    base, found, name = parts.path.partition(f"/{ENDPOINT}")
+    if parts.scheme not in _SOCKET or not parts.netloc or not found or (name and not name.startswith("/")):
+        raise NotAStoreError(
+            f"{url!r} is no address of a store. It looks like `http://host:8888/{ENDPOINT}/course`: the address of a "
+            f"Jupyter server or of `reactive-db serve`, then `/{ENDPOINT}/` and the store's name."
+        )
+    token = token or next(iter(parse_qs(parts.query).get("token", [])), None)
+    return Address(f"{parts.scheme}://{parts.netloc}{base}/{ENDPOINT}", name.strip("/") or DEFAULT_STORE, token)
+
+
+def own_server(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The endpoint of the server that this process belongs to, if it told us."""
+    return environment.get("REACTIVE_DB_URL") or None
+
+
+def store_at(server: str, target: str | Path | None) -> Address:
+    """A store by name or path on a server."""
+    return Address(server.rstrip("/"), DEFAULT_STORE if target is None else str(target))

@@ -1,0 +1,240 @@
+"""The messages between a kernel and the server of its store: frozen, versioned, one frame each.
+
+Theory of operation. The client keeps the documents of the key ranges that it has read; the server keeps them fresh.
+A *read* asks for a part of a range and watches it from then on; its answer is right at the timestamp of the
+*transition* before it. A transition moves everything the client has to a newer timestamp at once: the documents that
+changed in watched ranges, each once, however many commits lie between. A *commit* carries what a function read and
+wrote; the server validates it like any other. Transitions and answers come in one order, so whoever has an answer has
+everything that it rests on.
+
+Requests are numbered by the client; what answers one has its number. Commits have a second number besides, `commit`,
+in the order of the session: the server stores the last one in the same transaction, so a commit that is sent again
+after a disconnect is applied once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+import msgspec
+
+from reactive_db.engine.read_set import Space
+from reactive_db.model.keys import KeyRange
+
+VERSION: Final = 1
+"""Of this protocol. A server speaks one; a client of another version is told so, and what to do."""
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One frame."""
+
+
+class Range(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Keys of one index of one table, from `lo` up to `hi`, which is outside; None is the end of the index.
+
+    The index `by_id` has the ids as keys.
+    """
+
+    table: int
+    index: str
+    lo: bytes
+    hi: bytes | None
+    prefix: int
+
+    @classmethod
+    def of(cls, space: Space, key_range: KeyRange) -> Range:
+        return cls(space[0], space[1], key_range.lo, key_range.hi, key_range.prefix)
+
+    @property
+    def space(self) -> Space:
+        return self.table, self.index
+
+    @property
+    def keys(self) -> KeyRange:
+        return KeyRange(self.lo, self.hi, self.prefix)
+
+
+class Written(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The new state of a document."""
+
+    table: int
+    id: str
+    document: bytes | None
+    """As it is stored, a msgpack map; None: there is none any more."""
+
+
+# --- from the client -------------------------------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """The first message of a connection."""
+
+    version: int
+    session: str
+    """32 hex digits that the client made up; the same after a reconnect."""
+    description: str
+    """Who is there, for people: a notebook's path, a program."""
+
+
+class Read(Message, frozen=True, tag="read"):
+    """Watch the first part of a range, or the last one, and send its documents."""
+
+    request: int
+    range: Range
+    descending: bool
+    most: int
+
+
+class Count(Message, frozen=True, tag="count"):
+    """Watch a range, and send how many documents it has."""
+
+    request: int
+    range: Range
+
+
+class Forget(Message, frozen=True, tag="forget"):
+    """Watch nothing any more; the client starts anew. Not answered."""
+
+
+class Define(Message, frozen=True, tag="define"):
+    """Create a table, or move it to a new definition."""
+
+    request: int
+    definition: dict[str, Any]
+    """The fields of a `TableDefinition`."""
+
+
+class Commit(Message, frozen=True, tag="commit"):
+    """Make writes durable and visible at one new timestamp, if nobody wrote in `reads` since `begin_ts`."""
+
+    request: int
+    commit: int
+    begin_ts: int
+    time: float
+    source: str
+    reads: list[Range]
+    writes: list[Written]
+    definitions: dict[int, str]
+    """By number of each written table, the digest of the definition that the documents were built for."""
+
+
+class Sql(Message, frozen=True, tag="sql"):
+    """Run a SELECT, and watch the tables it reads."""
+
+    request: int
+    statement: str
+    parameters: Any
+
+
+class LoadPart(Message, frozen=True, tag="load"):
+    """Some documents of a bulk load; all are inserted, at one timestamp, when `is_last` comes."""
+
+    request: int
+    table: int
+    documents: list[tuple[str, bytes]]
+    is_last: bool
+
+
+ClientMessage = Hello | Read | Count | Forget | Define | Commit | Sql | LoadPart
+
+
+# --- from the server -------------------------------------------------------------------------------------------------
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    """The answer to `Hello`."""
+
+    version: int
+    name: str
+    """What people call the store."""
+    user: str
+    may: list[str]
+    """Of `read`, `write`, `deploy`."""
+    ts: int
+    definitions: list[Written]
+    """The documents of the table of tables, which every session watches."""
+    commit: int
+    """The number of this session's last commit; 0 if it made none."""
+
+
+class Transition(Message, frozen=True, tag="transition"):
+    """Everything the client has moves to `ts`."""
+
+    ts: int
+    source: str
+    """The function that wrote last."""
+    writes: list[Written]
+    whole: list[int]
+    """Tables of which more changed than is told: what the client has of them is void."""
+    touched: list[int]
+    """Tables that SQL has asked about, and that changed."""
+
+
+class Rows(Message, frozen=True, tag="rows"):
+    """The answer to `Read`: right at `ts`, which a transition has reached before."""
+
+    request: int
+    ts: int
+    documents: list[tuple[str, bytes]]
+    covered: Range
+    """The part of the range that this is all of."""
+
+
+class Counted(Message, frozen=True, tag="counted"):
+    request: int
+    ts: int
+    count: int
+
+
+class Defined(Message, frozen=True, tag="defined"):
+    request: int
+    ts: int
+
+
+class Committed(Message, frozen=True, tag="committed"):
+    """A transition has reached `ts` before, if the client watches anything that was written."""
+
+    request: int
+    ts: int
+
+
+class SqlRows(Message, frozen=True, tag="sqlrows"):
+    """A part of the answer to `Sql`; the parts together are one Arrow stream."""
+
+    request: int
+    ts: int
+    tables: list[int]
+    """What the statement reads."""
+    part: bytes
+    is_last: bool
+
+
+class Loaded(Message, frozen=True, tag="loaded"):
+    request: int
+    ts: int
+
+
+class Failed(Message, frozen=True, tag="failed"):
+    """Instead of an answer; with request 0 it is about the connection, which ends."""
+
+    request: int
+    code: str
+    message: str
+    details: dict[str, Any]
+
+
+ServerMessage = Welcome | Transition | Rows | Counted | Defined | Committed | SqlRows | Loaded | Failed
+
+encode: Final = msgspec.msgpack.Encoder(enc_hook=str).encode  # ids are a subclass of str
+_client: Final = msgspec.msgpack.Decoder(ClientMessage)
+_server: Final = msgspec.msgpack.Decoder(ServerMessage)
+
+
+def decode_client(frame: bytes) -> ClientMessage:
+    """Raises msgspec.DecodeError: it is no message of a client."""
+    return cast("ClientMessage", _client.decode(frame))
+
+
+def decode_server(frame: bytes) -> ServerMessage:
+    """Raises msgspec.DecodeError: it is no message of a server."""
+    return cast("ServerMessage", _server.decode(frame))

@@ -1,0 +1,261 @@
+"""A store as a server has it: shared by sessions, with document classes made of what the store itself keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from reactive_db.engine.bulk import SOURCE as LOAD
+from reactive_db.engine.read_set import BY_ID
+from reactive_db.engine.store import Store
+from reactive_db.engine.transaction import Transaction
+from reactive_db.errors import DocumentError, IdError, PermissionDeniedError, SchemaError
+from reactive_db.model.defined import defined_document
+from reactive_db.model.documents import Document
+from reactive_db.model.ids import RANDOM_BYTES, new_id, table_number
+from reactive_db.model.keys import prefix_range
+from reactive_db.model.schema import TableDefinition
+from reactive_db.storage.columns import Parameters
+from reactive_db.storage.sql_result import SqlResult
+from reactive_db.storage.tables import Table, Write
+from reactive_db.sync.definitions import digest, tables_named_in
+from reactive_db.sync.messages import Commit, Range, Written
+from reactive_db.sync.publisher import Publisher
+
+
+class SessionRecord(Document, table="_sessions", indexes={"by_session": ["session"]}):
+    """What a store keeps of a session, written in the same transaction as what that commits."""
+
+    session: str
+    user: str
+    commit: int
+    """The number of its last commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is at the other end, as the server found out; never as they say themselves.
+
+    Attributes:
+        name: the user.
+        may: of `read`, `write`, `deploy`.
+        roles: groups, for row policies.
+    """
+
+    name: str
+    may: frozenset[str]
+    roles: frozenset[str] = frozenset()
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether it may run code here anyway, so that nothing of its own has to be locked up."""
+        return "deploy" in self.may
+
+
+class Served:
+    """One store that sessions share.
+
+    Responsibilities: tables by their definitions, writes that arrive as messages, each session's last commit. Not:
+    connections, or who may do what.
+    """
+
+    def __init__(self, name: str, store: Store) -> None:
+        self.name = name
+        self.store = store
+        self.publisher = Publisher(store)
+        self._records = store.catalog.table(SessionRecord)
+
+    def close(self) -> None:
+        """Bring everything to the disk and let go of the store."""
+        self.publisher.close()
+        self.store.close()
+
+    def check(self, caller: Caller, needed: str) -> None:
+        """Raises PermissionDeniedError unless `caller` may do what is `needed`: `read`, `write` or `deploy`."""
+        if needed not in caller.may:
+            raise PermissionDeniedError(f"{caller.name!r} may not {needed} in store {self.name!r}.")
+
+    def table(self, number: int) -> Table:
+        """The table of that number, for anybody to read or write.
+
+        Raises:
+            IdError: the store has none, or it is the store's own.
+        """
+        definition = self.definition(number)
+        return self.store.catalog.loaded_table(number) or self.store.catalog.table(defined_document(definition))
+
+    def definition(self, number: int) -> TableDefinition:
+        """Raises IdError: the store has no such table, or it is the store's own."""
+        found = next((one for one in self.store.catalog.definitions() if one.number == number), None)
+        if found is None or found.name.startswith("_"):
+            raise IdError(f"this store has no table with number {number}.")
+        return found
+
+    def define(self, fields: Mapping[str, Any]) -> None:
+        """Create a table, or move it to another definition.
+
+        Raises:
+            SchemaError: it is no definition.
+            SchemaMismatchError: documents in the store do not fit it.
+        """
+        try:
+            wanted = msgspec.convert({**fields, "number": 0}, TableDefinition)
+        except msgspec.ValidationError as error:
+            raise SchemaError(f"this is no definition of a table: {error}.") from None
+        known = next((one for one in self.store.catalog.definitions() if one.name == wanted.name), None)
+        if known is None or digest(known) != digest(wanted):
+            self.store.catalog.table(defined_document(wanted))
+
+    def last_commit(self, session: str) -> int:
+        """The number of the last commit of a session, 0 if it made none."""
+        record = self._record(session)
+        return 0 if record is None else record.commit
+
+    def commit(self, session: str, user: str, message: Commit) -> int:
+        """Commit what arrived, together with its number, and return the timestamp; once, however often it arrives.
+
+        Raises:
+            ConflictError: somebody wrote meanwhile where it read.
+            DocumentError, IdError: a document does not fit; nothing was written.
+            SchemaError: the documents were built for another definition of their table.
+        """
+        transaction = _Arrived(self, session, user, message)
+        for number, built_for in message.definitions.items():
+            self._check_definition(number, built_for)
+        for written in message.writes:
+            transaction.put(self._built(written))
+        self.store.snapshots.begin_at(transaction.begin_ts)
+        try:
+            return self.store.committer.commit(transaction)
+        except _CommittedBefore:
+            self.store.committer.wait_published(self.store.snapshots.head)
+            return self.store.published_ts
+
+    def load(self, number: int, documents: Iterable[tuple[str, bytes]]) -> int:
+        """Insert documents in bulk, at one timestamp, which is returned."""
+        table = self.table(number)
+        built = [self._built(Written(number, id, data)) for id, data in documents]
+        writes = [Write(one.id, None, one.document, one.data) for one in built]
+        return self.store.committer.commit_bulk([(table, writes)], self.store.runtime.now(), LOAD)
+
+    def tables_named_in(self, statement: str) -> list[int]:
+        """The tables that a statement may read: whose names are among its words; the history is of all."""
+        return tables_named_in(statement, self.store.catalog.definitions())
+
+    def sql(self, caller: Caller, statement: str, parameters: Parameters) -> SqlResult:
+        """What a SELECT gives; the owner's runs in this process, others' locked up in one of its own.
+
+        Raises:
+            SqlError: the statement is wrong, would write, or asks for too much.
+        """
+        if caller.is_owner:
+            return self.store.query(statement, parameters)
+        self.store.flusher.flush()
+        return SqlResult(*self.store.columns.query_for_client(statement, parameters))
+
+    def record_write(self, session: str, user: str, commit: int) -> Write:
+        """The write that takes note of a session's commit; called in the Committer's turn.
+
+        Raises:
+            _CommittedBefore: it is noted already.
+        """
+        schema, now = self._records.schema, self.store.runtime.now()
+        before = self._record(session)
+        if before is not None and before.commit >= commit:
+            raise _CommittedBefore
+        id = new_id(schema.number, self.store.runtime.random_bytes(RANDOM_BYTES), now) if before is None else before.id
+        created = now if before is None else before.creation_time
+        document, data = schema.build(id, created, {"session": session, "user": user, "commit": commit})
+        return Write(id, before, document, data)
+
+    @property
+    def records_table(self) -> Table:
+        """The table of session records."""
+        return self._records
+
+    def _record(self, session: str) -> SessionRecord | None:
+        key_range = prefix_range(self._records.schema.bound("session", session))
+        found = self._records.scan("by_session", key_range, self.store.snapshots.head, descending=False)
+        record = next((document for _, document in found), None)
+        assert record is None or isinstance(record, SessionRecord)
+        return record
+
+    def _check_definition(self, number: int, built_for: str) -> None:
+        definition = self.definition(number)
+        if digest(definition) != built_for:
+            raise SchemaError(
+                f"table {definition.name!r} was declared anew elsewhere since this kernel first used it, with the "
+                f"fields {', '.join(definition.columns)}. Declare the class here in the same way."
+            )
+
+    def _built(self, written: Written) -> _Built:
+        """What arrived, checked like any other document, and encoded as we do it."""
+        table = self.table(written.table)
+        if table_number(written.id) != written.table:
+            raise IdError(f"{written.id!r} is no id of table {table.schema.name!r}.")
+        if written.document is None:
+            return _Built(table, written.id, None, None)
+        try:
+            given = table.schema.decode(written.document)
+        except msgspec.DecodeError as error:
+            raise DocumentError(f"{error} (table {table.schema.name!r}).", table=table.schema.name) from None
+        if given.id != written.id or given.creation_time is None:
+            raise DocumentError("a document without its own id and creation time.", table=table.schema.name)
+        document, data = table.schema.build(given.id, given.creation_time, table.schema.plain(given))
+        return _Built(table, written.id, document, data)
+
+
+class _CommittedBefore(Exception):
+    """The same commit arrived before, on a connection that was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """The new state of a document, checked; None and None of one that is deleted."""
+
+    table: Table
+    id: str
+    document: Document | None
+    data: bytes | None
+
+
+class _Arrived(Transaction):
+    """A transaction that ran elsewhere: what it read and wrote, for the Committer to judge."""
+
+    def __init__(self, served: Served, session: str, user: str, message: Commit) -> None:
+        store = served.store
+        super().__init__(message.begin_ts, store.runtime, store.limits, is_read_only=False, source=message.source)
+        self.tables[served.records_table.schema.number] = served.records_table
+        self._served = served
+        self._session = session
+        self._user = user
+        self._commit = message.commit
+        self._built: list[_Built] = []
+        for one in message.reads:
+            self._add_read(one)
+
+    def put(self, built: _Built) -> None:
+        """Write a document; what was there before is found out when the Committer asks."""
+        self.tables.setdefault(built.table.schema.number, built.table)
+        self._built.append(built)
+
+    @property
+    def writes(self) -> dict[int, list[Write]]:
+        """Asked by the Committer in its turn, when nobody else writes."""
+        number = self._served.records_table.schema.number
+        found = {number: [self._served.record_write(self._session, self._user, self._commit)]}
+        head = self._served.store.snapshots.head
+        for one in self._built:
+            old = one.table.get(one.id, head)
+            if old is not None or one.document is not None:
+                found.setdefault(one.table.schema.number, []).append(Write(one.id, old, one.document, one.data))
+        return found
+
+    def _add_read(self, one: Range) -> None:
+        if one.index == BY_ID and one.hi == one.lo + b"\0":
+            self._reads.add_document(one.table, one.lo.decode())
+        else:
+            self._reads.add_range(one.space, one.keys)

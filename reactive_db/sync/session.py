@@ -1,0 +1,327 @@
+"""The server's half of a connection: takes frames, answers them in order, and says what has changed.
+
+Theory of operation. Frames are queued and worked off one by one, on a worker thread and never on the event loop: a
+commit waits for the disk, a first read of a table for DuckDB. What goes out has one order. A read watches its range
+and fixes its timestamp in one step; until its answer is out, transitions wait, so none can overtake it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from reactive_db import limits
+from reactive_db.engine.read_set import BY_ID
+from reactive_db.errors import LimitError, ProtocolError
+from reactive_db.model.documents import Document
+from reactive_db.model.keys import KeyRange
+from reactive_db.storage.sql_result import to_ipc
+from reactive_db.storage.tables import Table
+from reactive_db.sync import messages as m
+from reactive_db.sync.failures import failure
+from reactive_db.sync.publisher import Publisher
+from reactive_db.sync.served import Caller, Served
+
+_SESSION: Final = re.compile("[0-9a-f]{32}")
+_DESCRIPTION_CHARACTERS: Final = 200
+
+Send = Callable[[bytes], None]
+Submit = Callable[[Callable[[], None]], None]
+
+_NEEDS: Final[dict[type[m.Message], str]] = {
+    m.Hello: "read",
+    m.Read: "read",
+    m.Count: "read",
+    m.Forget: "read",
+    m.Sql: "read",
+    m.Define: "write",
+    m.Commit: "write",
+    m.LoadPart: "write",
+}
+
+
+class ServerSession:
+    """One connection to a store.
+
+    Responsibilities: the order of answers, permissions, limits of one connection. Not: sockets, or who the caller is.
+    """
+
+    def __init__(self, served: Served, caller: Caller, send: Send, submit: Submit, close: Callable[[], None]) -> None:
+        """`send` may be called on any thread and does not wait; `submit` calls a function soon on a worker thread."""
+        self.caller = caller
+        self.description = ""
+        self._served = served
+        self._send = send
+        self._submit = submit
+        self._close = close
+        self._session = ""
+        self._news = served.publisher.join(self)
+        self._frames: deque[bytes] = deque()
+        self._is_working = False
+        self._is_answering = False
+        self._is_open = True
+        self._is_due = False
+        self._unsent = 0
+        self._loading: list[tuple[str, bytes]] = []
+        self._lock = threading.Lock()
+
+    # --- what the connection tells us ---------------------------------------------------------------------------------
+
+    def hear(self, frame: bytes) -> None:
+        """Take a frame; never waits."""
+        with self._lock:
+            if len(self._frames) >= limits.SESSION_REQUESTS_MAX:
+                raise LimitError(
+                    f"more than {limits.SESSION_REQUESTS_MAX} requests wait (SESSION_REQUESTS_MAX).",
+                    limit="SESSION_REQUESTS_MAX",
+                )
+            self._frames.append(frame)
+            if self._is_working:
+                return
+            self._is_working = True
+        self._submit(self._work)
+
+    def drained(self) -> None:
+        """The connection has taken one more frame to the network."""
+        with self._lock:
+            self._unsent -= 1
+        if self._is_due:
+            self._flush()
+
+    def closed(self) -> None:
+        """The connection is gone."""
+        self._is_open = False
+        self._served.publisher.leave(self._news)
+
+    def wake(self) -> None:
+        """There is news; see `Wakeable`."""
+        if not self._is_due:
+            self._is_due = True
+            self._submit(self._flush)
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Say what has changed, if it may be said now; else whoever is in the way calls again."""
+        with self._lock:
+            self._is_due = True
+            if self._is_answering or self._unsent >= limits.SESSION_UNSENT_MAX or not self._is_open:
+                return
+            self._is_due = False
+            publisher = self._served.publisher
+            with publisher.lock:
+                transition = self._news.take(publisher.ts)
+            if transition is not None:
+                self._out(transition)
+
+    def _out(self, *messages: m.Message) -> None:
+        """Send; the caller has the lock, so that what is sent has one order."""
+        for message in messages:
+            self._unsent += 1
+            self._send(m.encode(message))
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._frames or not self._is_open:
+                    self._is_working = False
+                    return
+                frame = self._frames.popleft()
+            self._answer(frame)
+
+    def _answer(self, frame: bytes) -> None:
+        request = 0
+        try:
+            message = decoded(frame)
+            request = getattr(message, "request", 0)
+            if (type(message) is m.Hello) == bool(self._session):
+                raise ProtocolError("a connection begins with `hello`, once.")
+            self._served.check(self.caller, _NEEDS[type(message)])
+            _ANSWERS[type(message)](self, message)
+        except Exception as error:
+            with self._lock:
+                self._out(failure(request, error))
+            if request == 0:
+                self._close()
+
+    @contextmanager
+    def _answering(self, watch: Callable[[Publisher], object] = lambda publisher: None) -> Iterator[_Answer]:
+        """Within, an answer is made that is right at one timestamp, from which on more is watched.
+
+        The transition to that timestamp goes out before the answer, and others wait until it is out.
+        """
+        publisher, answer = self._served.publisher, _Answer()
+        with self._lock:
+            self._is_answering = True
+            with publisher.lock:
+                try:
+                    watch(publisher)
+                finally:
+                    answer.ts = publisher.ts
+                    transition = self._news.take(answer.ts)
+        snapshots = self._served.store.snapshots
+        snapshots.begin_at(answer.ts)
+        try:
+            yield answer
+        finally:
+            snapshots.end(answer.ts)
+            with self._lock:
+                self._is_answering = False
+                self._out(*([transition] if transition is not None else []), *answer.messages)
+            if self._is_due:
+                self._flush()
+
+    def _on_hello(self, message: m.Hello) -> None:
+        if message.version != m.VERSION:
+            raise ProtocolError(
+                f"the client speaks version {message.version} of the protocol, this server version {m.VERSION}. "
+                "Install the same version of reactive-db on both sides."
+            )
+        if not _SESSION.fullmatch(message.session):
+            raise ProtocolError("a session is named by 32 hex digits.")
+        served = self._served
+        self._session, self.description = message.session, message.description[:_DESCRIPTION_CHARACTERS]
+        with self._answering() as answer:
+            answer.messages = [
+                m.Welcome(
+                    version=m.VERSION,
+                    name=served.name,
+                    user=self.caller.name,
+                    may=sorted(self.caller.may),
+                    ts=answer.ts,
+                    definitions=[m.Written(*one) for one in served.publisher.definitions()],
+                    commit=served.last_commit(message.session),
+                )
+            ]
+
+    def _on_read(self, message: m.Read) -> None:
+        asked, space, key_range = message.range, message.range.space, message.range.keys
+        table = self._served.table(asked.table)
+        if asked.index != BY_ID:
+            table.schema.index(asked.index)  # raises if there is none
+        most = min(message.most, limits.READ_DOCUMENTS_MAX)
+        with self._answering(lambda publisher: publisher.watch(self._news, (space, key_range))) as answer:
+            found, covered = _part(table, asked.index, key_range, answer.ts, message.descending, most)
+            publisher = self._served.publisher
+            with publisher.lock:
+                publisher.unwatch(self._news, (space, key_range))
+                publisher.watch(self._news, (space, covered))
+            encode = table.schema.encode
+            documents = [(str(document.id), encode(document)) for document in found]
+            answer.messages = [m.Rows(message.request, answer.ts, documents, m.Range.of(space, covered))]
+
+    def _on_count(self, message: m.Count) -> None:
+        # The client has not the documents, so it cannot tell which of their old keys were in the range.
+        asked = message.range
+        table = self._served.table(asked.table)
+        with self._answering(lambda publisher: self._news.asked.add(asked.table)) as answer:
+            count = table.count(asked.index, asked.keys, answer.ts)
+            answer.messages = [m.Counted(message.request, answer.ts, count)]
+
+    def _on_forget(self, message: m.Forget) -> None:
+        with self._served.publisher.lock:
+            self._served.publisher.forget(self._news)
+
+    def _on_define(self, message: m.Define) -> None:
+        self._served.define(message.definition)
+        with self._answering() as answer:
+            answer.messages = [m.Defined(message.request, answer.ts)]
+
+    def _on_commit(self, message: m.Commit) -> None:
+        ts = self._served.commit(self._session, self.caller.name, message)
+        with self._answering() as answer:
+            answer.messages = [m.Committed(message.request, ts)]
+
+    def _on_load(self, message: m.LoadPart) -> None:
+        self._loading += message.documents
+        if len(self._loading) > limits.LOAD_DOCUMENTS_MAX:
+            self._loading = []
+            raise LimitError(
+                f"more than {limits.LOAD_DOCUMENTS_MAX:,} documents in one load (LOAD_DOCUMENTS_MAX). Load in parts.",
+                limit="LOAD_DOCUMENTS_MAX",
+            )
+        if message.is_last:
+            documents, self._loading = self._loading, []
+            self._served.load(message.table, documents)
+        with self._answering() as answer:
+            answer.messages = [m.Loaded(message.request, answer.ts)]
+
+    def _on_sql(self, message: m.Sql) -> None:
+        served, publisher = self._served, self._served.publisher
+        tables = served.tables_named_in(message.statement)
+        with publisher.lock:
+            self._news.asked.update(tables)  # first: also who gets an error wants to hear when to ask again
+        for _ in range(limits.SQL_TRIES_MAX):
+            result = served.sql(self.caller, message.statement, message.parameters)
+            with self._answering() as answer:
+                with publisher.lock:
+                    is_right = publisher.last_write(tables) <= result.ts
+                if is_right:
+                    answer.messages = _sql_parts(message.request, answer.ts, tables, to_ipc(result))
+                    return
+        raise LimitError(
+            f"the tables of this statement changed while it ran, {limits.SQL_TRIES_MAX} times (SQL_TRIES_MAX). Ask "
+            "again, or read less.",
+            limit="SQL_TRIES_MAX",
+        )
+
+
+class _Answer:
+    """What goes out at one timestamp."""
+
+    def __init__(self) -> None:
+        self.ts = 0
+        self.messages: Sequence[m.Message] = ()
+
+
+_ANSWERS: Final[dict[type[m.Message], Callable[[ServerSession, Any], None]]] = {
+    m.Hello: ServerSession._on_hello,
+    m.Read: ServerSession._on_read,
+    m.Count: ServerSession._on_count,
+    m.Forget: ServerSession._on_forget,
+    m.Define: ServerSession._on_define,
+    m.Commit: ServerSession._on_commit,
+    m.LoadPart: ServerSession._on_load,
+    m.Sql: ServerSession._on_sql,
+}
+
+
+def decoded(frame: bytes) -> m.ClientMessage:
+    """What a client said.
+
+    Raises:
+        ProtocolError: it is no message.
+    """
+    try:
+        return m.decode_client(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"this is no message of the protocol: {error}.") from None
+
+
+def _part(
+    table: Table, index: str, key_range: KeyRange, ts: int, descending: bool, most: int
+) -> tuple[list[Document], KeyRange]:
+    """The first documents of a range, or the last ones, and the part of it that these are all of."""
+    if index == BY_ID:
+        found = table.get(key_range.lo.decode(), ts) if key_range.hi == key_range.lo + b"\0" else None
+        return [found] if found is not None else [], key_range
+    pairs = list(islice(table.scan(index, key_range, ts, descending), most))
+    if len(pairs) < most:
+        return [document for _, document in pairs], key_range
+    lo, hi, prefix = key_range
+    last = pairs[-1][0]
+    covered = KeyRange(last, hi, prefix) if descending else KeyRange(lo, last + b"\0", prefix)
+    return [document for _, document in pairs], covered
+
+
+def _sql_parts(request: int, ts: int, tables: list[int], data: bytes) -> list[m.SqlRows]:
+    size = limits.MESSAGE_BYTES
+    cuts = range(0, max(len(data), 1), size)
+    return [m.SqlRows(request, ts, tables, data[at : at + size], at + size >= len(data)) for at in cuts]

@@ -16,7 +16,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar, overload
 import platformdirs
 from tqdm.auto import tqdm
 
-from reactive_db.engine.access import Status, StoreAccess
+from reactive_db.engine.access import Presence, Status, StoreAccess
 from reactive_db.engine.read_set import BY_ID, ReadSet
 from reactive_db.engine.snapshots import Unreachable
 from reactive_db.engine.store import Store
@@ -44,6 +44,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _SQL: Final = "sql"
+_PRESENCE: Final = ("presence", encoder.encode({}))
 _open: dict[str, Database] = {}
 _open_lock = threading.RLock()
 
@@ -104,7 +105,7 @@ def _opened(
     place: Path | Address | None, seconds: float, limits: Limits, runtime: Runtime, interrupts: Uninterrupted
 ) -> Database:
     if isinstance(place, Address):
-        remote = RemoteStore(place, this_kernel(), runtime, limits)
+        remote = RemoteStore.at(place, this_kernel(), runtime, limits)
         try:
             interrupts.call(partial(remote.wait_until_open, seconds))
         except BaseException:
@@ -142,6 +143,7 @@ class Database:
         self._scheduler = Scheduler(store)
         self._runner = Runner(store, self._scheduler)
         store.on_commit.append(self._scheduler.invalidate)
+        store.on_presence.append(partial(self._scheduler.cache.invalidate_query, _PRESENCE))
         if isinstance(store, RemoteStore):
             store.follow(self._scheduler.advance, self._scheduler.lose_touch, self._scheduler.regain_touch)
         self.is_closed: bool = False
@@ -168,6 +170,18 @@ class Database:
     def pending(self) -> int:
         """How many commits are on their way and not durable yet."""
         return self._store.pending
+
+    @property
+    def presence(self) -> QueryHandle[list[Presence]]:
+        """A handle on who is connected to the store, the longest first."""
+        self._check_usable("presence")
+
+        def compute(ts: int, page_end: str | None) -> Outcome:
+            return Outcome(ts, ReadSet(), self._store.present())
+
+        handle: QueryHandle[list[Presence]] = QueryHandle(self, self._scheduler, self._store.runtime, "presence")
+        handle.start(_PRESENCE, compute, reads_columns=False)
+        return handle
 
     def on_settled(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` on any thread when `ts`, `status` or `pending` may be different; returns what ends that."""
@@ -261,11 +275,13 @@ class Database:
     def inspect(self) -> Inspection:
         """The whole store at a glance: tables, documents, live queries, recent commits and conflicts."""
         self._check_usable("inspect")
-        return Inspection(self, self._own_store("inspect"), self._scheduler, self._check_usable)
+        return Inspection(self, self._store, self._scheduler, self._check_usable)
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Write a consistent copy of the store to the new directory `path`, while it is in use."""
-        self._own_store("backup").backup(Path(path).expanduser().resolve())
+        if not isinstance(self._store, Store):
+            raise StoreError(f"a backup is made where the store is, which is {self._store.place}; not from afar.")
+        self._store.backup(Path(path).expanduser().resolve())
 
     def close(self) -> None:
         """Let go of the store; handles keep what they show. Safe to call again, and from several threads."""
@@ -290,15 +306,6 @@ class Database:
         self.is_closed = True
         on_redefined.remove(self._follow_redefinition)
         on_declared.remove(self._follow_declaration)
-
-    def _own_store(self, verb: str) -> Store:
-        """The store of this process, for what cannot be done from afar."""
-        if isinstance(self._store, Store):
-            return self._store
-        raise StoreError(
-            f"db.{verb}() needs the store itself, which {self._store.place} has. Its page shows the whole store; "
-            "backups are made where it runs."
-        )
 
     def _check_usable(self, verb: str) -> None:
         self._store.check_open()

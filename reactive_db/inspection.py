@@ -21,8 +21,8 @@ from typing import Any, Final
 import msgspec
 
 from reactive_db import limits
-from reactive_db.engine.committer import LostRace
-from reactive_db.engine.store import Store
+from reactive_db.engine.access import StoreAccess
+from reactive_db.engine.lost_race import LostRace
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import ArgumentError, IdError, SchemaError, StoreError
 from reactive_db.functions.contexts import MutationCtx
@@ -137,7 +137,9 @@ class Inspection:
         db: the connection that it was made by.
     """
 
-    def __init__(self, db: Connection, store: Store, scheduler: Scheduler, check_usable: Callable[[str], None]) -> None:
+    def __init__(
+        self, db: Connection, store: StoreAccess, scheduler: Scheduler, check_usable: Callable[[str], None]
+    ) -> None:
         self.db = db
         self._store = store
         self._scheduler = scheduler
@@ -155,13 +157,13 @@ class Inspection:
     @property
     def table_names(self) -> list[str]:
         """The names of all tables; unlike `tables`, known at once."""
-        return sorted(definition.name for definition in self._store.catalog.definitions())
+        return sorted(definition.name for definition in self._store.definitions())
 
     @property
     def tables(self) -> list[TableSummary]:
         """Every table of the store by name, declared here or not; counted at one timestamp."""
         self._check_usable("inspect().tables")
-        definitions = sorted(self._store.catalog.definitions(), key=lambda definition: definition.name)
+        definitions = sorted(self._store.definitions(), key=lambda definition: definition.name)
         counts = self._store.counts()
         return [_table_summary(definition, counts.get(definition.number, 0)) for definition in definitions]
 
@@ -175,7 +177,7 @@ class Inspection:
     def commits(self) -> list[CommitSummary]:
         """The latest commits of this process, newest first; at most `INSPECTED_COMMITS_MAX`."""
         logged = self._scheduler.cache.commits(limits.INSPECTED_COMMITS_MAX)
-        lost = Counter(race.retried_ts for race in self._store.committer.lost_races())
+        lost = Counter(race.retried_ts for race in self._store.lost_races())
         # A commit does not change any more, and one of many documents takes a while to count.
         before = self._commits
         self._commits = {one.ts: before.get(one.ts) or _commit_summary(one, lost[one.ts]) for one in logged}
@@ -184,13 +186,13 @@ class Inspection:
     @property
     def conflicts(self) -> list[LostRace]:
         """The latest races that functions lost, newest first; at most `LOST_RACES_MAX`."""
-        found = self._store.committer.lost_races()
+        found = self._store.lost_races()
         return [replace(race, source=_short_name(race.source), winner=_short_name(race.winner)) for race in found]
 
     @property
     def conflicts_total(self) -> int:
         """How many races were lost since the store was opened."""
-        return self._store.committer.conflicts
+        return self._store.conflicts
 
     def documents(self, table: str) -> QueryHandle[list[Document]]:
         """A handle on the newest documents of a table, at most `INSPECTED_DOCUMENTS_MAX`; needs no declared class.
@@ -255,7 +257,7 @@ class Inspection:
 
     def _headline(self) -> str:
         lost = f"{self.conflicts_total:,} race{'' if self.conflicts_total == 1 else 's'} lost"
-        return f"Store {self._store.path or 'in memory'} at ts {self.ts:,}, {lost}"
+        return f"Store {self._store.place} at ts {self.ts:,}, {lost}"
 
     def rows(self, part: str) -> list[dict[str, Any]]:
         """One of `PARTS` as rows, for people; of a closed store what is left in memory."""
@@ -265,7 +267,7 @@ class Inspection:
             return []
 
     def _definition(self, table: str) -> TableDefinition:
-        definitions = {definition.name: definition for definition in self._store.catalog.definitions()}
+        definitions = {definition.name: definition for definition in self._store.definitions()}
         if table not in definitions:
             known = ", ".join(sorted(definitions)) or "none yet"
             raise ArgumentError(f"the store has no table {table!r}. Its tables: {known}.")
@@ -290,7 +292,7 @@ def _tell(reference: weakref.ref[Inspection]) -> None:
             _log.exception("a listener of an inspection raised; the data are not affected")
 
 
-def _newest(store: Store, definition: TableDefinition) -> Compute:
+def _newest(store: StoreAccess, definition: TableDefinition) -> Compute:
     """The newest documents of a table at a timestamp."""
     document = _undeclared(encoder.encode(definition))
 

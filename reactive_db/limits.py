@@ -100,6 +100,7 @@ MESSAGE_BYTES: Final = 4 * 2**20
 CONNECT_SECONDS_MAX: Final = 15.0
 RECONNECT_SECONDS_MAX: Final = 5.0
 READ_DOCUMENTS_MAX: Final = 1_024
+SESSIONS_MAX: Final = 2_000
 SESSION_RANGES_MAX: Final = 20_000
 SESSION_REQUESTS_MAX: Final = 256
 SESSION_UNSENT_MAX: Final = 2
@@ -107,3 +108,12 @@ TRANSITION_DOCUMENTS_MAX: Final = 20_000
 LOAD_DOCUMENTS_MAX: Final = 2_000_000
 SQL_RESULTS_MAX: Final = 100
 SQL_TRIES_MAX: Final = 5
+
+# Servers: of one connection, and of one server. JupyterHub is asked anew so often what those who are connected may.
+FRAME_BYTES_MAX: Final = 32 * 2**20
+PROOF_SECONDS_MAX: Final = 10.0
+CONNECTIONS_MAX: Final = 2_000
+STORES_OPEN_MAX: Final = 100
+STORE_NAME_LENGTH_MAX: Final = 60
+HUB_RECHECK_SECONDS: Final = 60.0
+SHUTDOWN_SECONDS_MAX: Final = 5.0

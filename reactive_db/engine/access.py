@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from reactive_db.engine.lost_race import LostRace
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.limits import Limits
 from reactive_db.model.codec import Converter
 from reactive_db.model.documents import Document
+from reactive_db.model.schema import TableDefinition
 from reactive_db.runtime import Runtime
 from reactive_db.storage.columns import Parameters
 from reactive_db.storage.sql_result import SqlResult
@@ -25,6 +28,21 @@ Report = Callable[[int, int | None], None]
 """Called with how much of something is done, and of how much, None if that is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Somebody who is connected to a store.
+
+    Attributes:
+        user: as the server knows them.
+        place: where from: a notebook's path, a program.
+        since: when they came, in milliseconds since the epoch.
+    """
+
+    user: str
+    place: str
+    since: float
+
+
 class StoreAccess(Protocol):
     """A store as functions see it.
 
@@ -33,6 +51,7 @@ class StoreAccess(Protocol):
         has_failed: it can only be closed and opened again.
         converter: turns plain values into typed ones; it knows which ids are of which table.
         on_commit: called with every commit, in order, before anybody may see it.
+        on_presence: called on any thread when somebody comes or goes, once `present` was asked.
         on_settled: called on any thread when `published_ts`, `status` or `pending` may be different.
     """
 
@@ -46,6 +65,7 @@ class StoreAccess(Protocol):
     limits: Limits
     converter: Converter
     on_commit: list[Listener]
+    on_presence: list[Callable[[], None]]
     on_settled: list[Callable[[], None]]
 
     @property
@@ -107,6 +127,29 @@ class StoreAccess(Protocol):
 
     def tables_read(self, statement: str) -> list[int]:
         """The numbers of the tables that a SELECT reads, those that are declared here but new to the store too."""
+
+    # --- to look at it ------------------------------------------------------------------------------------------------
+
+    def definitions(self) -> list[TableDefinition]:
+        """Every table that people made, whether or not its class is declared here."""
+
+    def counts(self) -> dict[int, int]:
+        """How many documents each table has, by its number, all at one timestamp."""
+
+    def newest(
+        self, transaction: Transaction, definition: TableDefinition, most: int, unloaded: type[Document]
+    ) -> list[Document]:
+        """The newest documents of a table, at most so many, made of the class `unloaded` if nobody uses another."""
+
+    def lost_races(self) -> list[LostRace]:
+        """The latest conflicts, newest first."""
+
+    @property
+    def conflicts(self) -> int:
+        """How many races were lost here."""
+
+    def present(self) -> list[Presence]:
+        """Who is connected; `on_presence` is called when that changes."""
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from reactive_db import limits
+from reactive_db.engine.lost_race import LostRace
 from reactive_db.engine.snapshots import Snapshots
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import Conflict, LoggedCommit, WriteLog
@@ -49,27 +49,6 @@ class Assigned:
         self.wakes: list[Any] = []
         self.leader: Any = None
         """The wake of the thread that was asked to lead, until it does."""
-
-
-@dataclass(slots=True)
-class LostRace:
-    """A transaction read where another commit wrote after it had begun.
-
-    Attributes:
-        source: the function that lost.
-        begin_ts: the timestamp it read at.
-        table, index: where the two met.
-        winner, winner_ts: the function that was first, and its commit.
-        retried_ts: what the loser was committed at in the end; None if it was not, or not yet.
-    """
-
-    source: str
-    begin_ts: int
-    table: str
-    index: str
-    winner: str
-    winner_ts: int
-    retried_ts: int | None = None
 
 
 class Committer:

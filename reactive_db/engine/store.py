@@ -7,20 +7,23 @@ before anybody reads, and tables can be loaded from them one by one, when they a
 from __future__ import annotations
 
 import ctypes
+import getpass
 import os
 import shutil
+import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from reactive_db.engine.access import Report, Status
+from reactive_db.engine.access import Presence, Report, Status
 from reactive_db.engine.bulk import SOURCE as LOAD
 from reactive_db.engine.bulk import build
 from reactive_db.engine.catalog import Catalog
 from reactive_db.engine.collector import collector_paused
 from reactive_db.engine.committer import Committer
+from reactive_db.engine.lost_race import LostRace
 from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
 from reactive_db.engine.transaction import Transaction
 from reactive_db.errors import SqlError, StoreClosedError, StoreCorruptError, StoreForkedError
@@ -78,6 +81,8 @@ class Store:
         self.converter = self.catalog.converter
         self.on_commit = self.committer.listeners
         self.on_settled = self.committer.on_settled
+        self.on_presence: list[Callable[[], None]] = []
+        self._opened_at = runtime.now()
         self.flusher.start()
         _opened.add(self)
 
@@ -257,9 +262,26 @@ class Store:
                 self.committer.commit_bulk([(table, writes)], now, LOAD)
         return len(writes)
 
+    def definitions(self) -> list[TableDefinition]:
+        """Every table that people made, whether or not its class is declared here."""
+        return [one for one in self.catalog.definitions() if not one.name.startswith("_")]
+
+    def present(self) -> list[Presence]:
+        """This process: nobody else can have the store open."""
+        return [Presence(getpass.getuser(), Path(sys.argv[0] or "python").name, self._opened_at)]
+
+    def lost_races(self) -> list[LostRace]:
+        """The latest of the `conflicts`, newest first."""
+        return self.committer.lost_races()
+
+    @property
+    def conflicts(self) -> int:
+        """How many races were lost since the store was opened."""
+        return self.committer.conflicts
+
     def counts(self) -> dict[int, int]:
         """How many documents each table has, by its number, all at one timestamp; loads no table."""
-        definitions = self.catalog.definitions()
+        definitions = self.definitions()
         counts = [f"SELECT {one.number}, count(*) FROM {_column_table(one).name}" for one in definitions]
         self.flusher.flush()
         return dict(self._rows(" UNION ALL ".join(counts))) if counts else {}

@@ -120,6 +120,11 @@ class QueryCache:
                         self._index.stab(space, key, hit)
             self._mark(hit)
 
+    def invalidate_query(self, key: Key) -> None:
+        """What one query shows has changed, and no commit says so."""
+        with self._lock:
+            self._mark({one for one in (self.watched.get(key), self._idle.get(key)) if one is not None})
+
     def invalidate_everything(self) -> None:
         """Whatever was found may be wrong."""
         with self._lock:

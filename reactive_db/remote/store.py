@@ -9,14 +9,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol, Self
 
 import msgspec
 
 from reactive_db import limits
-from reactive_db.engine.access import Listener, Report, Status
+from reactive_db.engine.access import Listener, Presence, Report, Status
 from reactive_db.engine.bulk import build
-from reactive_db.engine.committer import LostRace
+from reactive_db.engine.lost_race import LostRace
 from reactive_db.engine.snapshots import SnapshotPassed
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import LoggedCommit
@@ -25,12 +25,14 @@ from reactive_db.limits import Limits
 from reactive_db.model.codec import Converter, encoder, to_plain
 from reactive_db.model.documents import Document, current_document, declared_document, declared_documents, table_of
 from reactive_db.model.ids import table_number
+from reactive_db.model.keys import EVERYTHING
 from reactive_db.model.schema import TABLES_NUMBER, TableDefinition, TableSchema
 from reactive_db.remote.address import Address
 from reactive_db.remote.kernel import Kernel, description
-from reactive_db.remote.link import Link
+from reactive_db.remote.link import End, Link
 from reactive_db.runtime import Runtime
 from reactive_db.storage.client_tables import words
+from reactive_db.storage.column_types import quoted
 from reactive_db.storage.columns import Parameters
 from reactive_db.storage.sql_result import SqlResult, of_ipc
 from reactive_db.storage.tables import Table
@@ -50,6 +52,17 @@ Listeners = list[Callable[[], None]]
 """Called by the receiving thread, which must not be kept waiting."""
 
 
+class Connection(Protocol):
+    """What keeps a session in touch with its server: a `Link`, or a test's own."""
+
+    def close(self) -> None:
+        """End it for good."""
+
+
+Connect = Callable[[End], Connection]
+"""Makes the connection of a session, which is its `End`."""
+
+
 class RemoteStore:
     """A `StoreAccess` whose documents are on a server.
 
@@ -59,11 +72,12 @@ class RemoteStore:
         on_settled: called when `published_ts`, `status` or `pending` may be different.
         on_lost: called when the connection is lost: nothing is kept fresh until `on_begun`.
         on_begun: called when there is a connection: what was found before may be wrong.
-        conflicts: how many races commits of this kernel lost; the latest are in `lost_races`.
+        conflicts: how many races commits of this kernel lost.
     """
 
-    def __init__(self, address: Address, kernel: Kernel | None, runtime: Runtime, limits_: Limits) -> None:
-        self.place = str(address)
+    def __init__(self, place: str, connect: Connect, runtime: Runtime, limits_: Limits) -> None:
+        """Begin to connect; `place` is where to, for people."""
+        self.place = place
         self.has_failed = False
         self.runtime = runtime
         self.limits = limits_
@@ -75,7 +89,10 @@ class RemoteStore:
         self.on_lost: Listeners = []
         self.on_begun: Listeners = []
         self.conflicts = 0
-        self.lost_races: deque[LostRace] = deque(maxlen=limits.LOST_RACES_MAX)
+        self.on_presence: Listeners = []
+        self._present: list[Presence] = []
+        self._hears_presence = False
+        self._lost_races: deque[LostRace] = deque(maxlen=limits.LOST_RACES_MAX)
         self._definitions: dict[str, TableDefinition] = {}
         self._by_class: dict[type[Document], ReplicaTable] = {}
         self._results: OrderedDict[bytes, tuple[list[int], SqlResult]] = OrderedDict()
@@ -86,7 +103,12 @@ class RemoteStore:
         self._defining = threading.RLock()
         self._background: list[Background] = []
         self.on_commit.append(self._drop_results)
-        self._link = Link(address, kernel, self.session, runtime)
+        self._link = connect(self.session)
+
+    @classmethod
+    def at(cls, address: Address, kernel: Kernel | None, runtime: Runtime, limits_: Limits) -> Self:
+        """The store at an address, over a websocket."""
+        return cls(str(address), lambda end: Link(address, kernel, end, runtime), runtime, limits_)
 
     def wait_until_open(self, seconds: float) -> None:
         """Return when there is a connection; raises what it was refused for, or OfflineError after `seconds`."""
@@ -115,6 +137,7 @@ class RemoteStore:
             return note
 
         self.on_settled.append(mover.wake)
+        self.on_presence.append(mover.wake)
         self.on_lost.append(then(lose))
         self.on_begun.append(then(regain))
 
@@ -127,7 +150,10 @@ class RemoteStore:
         with self._lock:
             self._results.clear()
         self.replica.start(welcome.ts)
+        if self._hears_presence:
+            self.session.say(m.WatchPresence())
         _call(self.on_begun)
+        _call(self.on_settled)
 
     def told(self, message: m.Message) -> None:
         if isinstance(message, m.Transition):
@@ -136,11 +162,15 @@ class RemoteStore:
             _call(self.on_settled)
         elif isinstance(message, m.Rows):
             self.replica.take_rows(message)
+        elif isinstance(message, m.Presence):
+            self._present = [Presence(one.user, one.description, one.since) for one in message.present]
+            _call(self.on_presence)
         elif isinstance(message, m.Committed):
             _call(self.on_settled)
 
     def cut_off(self) -> None:
         _call(self.on_lost)
+        _call(self.on_settled)
 
     # --- transactions; see `StoreAccess` ------------------------------------------------------------------------------
 
@@ -222,7 +252,7 @@ class RemoteStore:
     def _note(self, transaction: Transaction, conflict: ConflictError) -> None:
         self.conflicts += 1
         where = conflict.table, conflict.index
-        self.lost_races.append(
+        self._lost_races.append(
             LostRace(transaction.source, transaction.begin_ts, *where, "another session", conflict.commit_ts)
         )
 
@@ -320,6 +350,33 @@ class RemoteStore:
                 with self._lock:
                     self._definitions[definition.name] = definition
 
+    # --- who is there -------------------------------------------------------------------------------------------------
+
+    def present(self) -> list[Presence]:
+        if not self._hears_presence:
+            self._hears_presence = True
+            self.session.say(m.WatchPresence())
+        return self._present
+
+    # --- to look at it ------------------------------------------------------------------------------------------------
+
+    def counts(self) -> dict[int, int]:
+        found = [f"SELECT {one.number}, count(*) FROM {quoted(one.name)}" for one in self.definitions()]
+        return dict(self.query(" UNION ALL ".join(found), None).fetchall()) if found else {}
+
+    def newest(
+        self, transaction: Transaction, definition: TableDefinition, most: int, unloaded: type[Document]
+    ) -> list[Document]:
+        table = self.replica.tables.get(definition.number)
+        if table is None:
+            schema = TableSchema(unloaded, definition.number, self.converter)
+            table = self.replica.tables.setdefault(definition.number, ReplicaTable(schema, self.session))
+        scan = transaction.scan(self._seen(transaction, table), "by_creation_time", EVERYTHING, descending=True)
+        return scan.take(most)
+
+    def lost_races(self) -> list[LostRace]:
+        return list(reversed(self._lost_races))
+
     # --- SQL and bulk loads -------------------------------------------------------------------------------------------
 
     def sql(self, transaction: Transaction, statement: str, parameters: Parameters) -> SqlResult:
@@ -354,6 +411,7 @@ class RemoteStore:
         self._link.close()
         for one in self._background:
             one.close()
+        _call(self.on_settled)
 
     def _result(self, ts: int, statement: str, parameters: Parameters) -> tuple[list[int], SqlResult]:
         """What a statement gives at `ts`, and the tables that it reads; asked for if it is not known.

@@ -15,9 +15,9 @@ from traitlets import Bool
 from reactive_db.limits import Limits
 from reactive_db.remote.address import ENDPOINT
 from reactive_db.runtime import SystemRuntime
+from reactive_db.server.jupyter_socket import JupyterSyncSocket
 from reactive_db.server.kernel_connection import PromptConnection, PromptStampingConnection, StampingConnection
 from reactive_db.server.stores import Stores
-from reactive_db.server.sync_socket import SyncSocket
 
 # Kernels inherit the server's environment; of those behind a gateway, only what begins with KERNEL_ travels.
 ADDRESS_VARIABLES: Final = ("REACTIVE_DB_URL", "KERNEL_REACTIVE_DB_URL")
@@ -74,7 +74,7 @@ class ReactiveDB(ExtensionApp):
         """The one address so far: where the sync protocol is spoken."""
         runtime = SystemRuntime()
         self._stores = Stores(runtime, Limits())
-        self.handlers.append((rf"/{ENDPOINT}/sync", SyncSocket, {"stores": self._stores, "runtime": runtime}))
+        self.handlers.append((rf"/{ENDPOINT}/sync", JupyterSyncSocket, {"stores": self._stores, "runtime": runtime}))
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Tell kernels where the server is, which it knows only now. Its token is not theirs to have."""

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
+from reactive_db import limits
 from reactive_db.database import store_path
 from reactive_db.engine.store import Store
+from reactive_db.errors import LimitError, NotAStoreError, PermissionDeniedError
 from reactive_db.limits import Limits
 from reactive_db.runtime import Runtime
 from reactive_db.sync.served import Served
 
-_WORKERS = 8
+Place = Callable[[str], Path]
+"""Where the store is that a caller names; raises NotAStoreError for what names none here."""
+
+_WORKERS: Final = 8
+_NAME: Final = re.compile(rf"\w[\w-]{{0,{limits.STORE_NAME_LENGTH_MAX - 1}}}")
 
 
 class Stores:
@@ -22,27 +32,46 @@ class Stores:
         workers: where sessions work, so that the event loop never waits.
     """
 
-    def __init__(self, runtime: Runtime, limits: Limits) -> None:
+    def __init__(self, runtime: Runtime, limits: Limits, place: Place = store_path) -> None:
         self.workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="reactive_db-worker")
         self._runtime = runtime
         self._limits = limits
+        self._place = place
         self._open: dict[Path, Served] = {}
         self._lock = threading.Lock()
 
-    def open(self, target: str) -> Served:
+    def open(self, target: str, may_create: bool) -> Served:
         """The store of a name or a path, opened if need be. May take long: call it on a worker.
 
         Raises:
             StoreError: it cannot be opened; StoreLockedError names the process that has it.
+            PermissionDeniedError: there is none yet, and the caller may not make one.
+            LimitError: too many others are open.
         """
-        path = store_path(target)
+        path = self._place(target)
         with self._lock:
             found = self._open.get(path)
-            if found is None or found.store.has_failed:
-                if found is not None:
-                    found.close()
-                found = self._open[path] = Served(path.stem, Store.open(path, self._runtime, self._limits))
+            if found is not None and not found.store.has_failed:
+                return found
+            if found is not None:
+                self._open.pop(path).close()
+            if not may_create and not path.exists():
+                raise PermissionDeniedError(
+                    f"there is no store {target!r} on this server yet. Whoever may write makes it by connecting to it."
+                )
+            if len(self._open) >= limits.STORES_OPEN_MAX:
+                raise LimitError(
+                    f"this server has {limits.STORES_OPEN_MAX} stores open (STORES_OPEN_MAX). Restart it to close "
+                    "those that nobody uses, or keep more tables in one store.",
+                    limit="STORES_OPEN_MAX",
+                )
+            found = self._open[path] = Served(path.stem, Store.open(path, self._runtime, self._limits))
             return found
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Call `work` soon on a worker; after `close`, not at all."""
+        with suppress(RuntimeError):
+            self.workers.submit(work)
 
     def close(self) -> None:
         """Close every store; what is acknowledged is on the disk already."""
@@ -51,3 +80,17 @@ class Stores:
             for served in self._open.values():
                 served.close()
             self._open.clear()
+
+
+def named_in(folder: Path) -> Place:
+    """Stores by plain names, all in `folder`: whoever comes from elsewhere has no business with other paths here."""
+
+    def place(target: str) -> Path:
+        if not _NAME.fullmatch(target):
+            raise NotAStoreError(
+                f"{target!r} names no store of this server. Its stores have plain names such as `course`: letters, "
+                f"digits, `_` and `-`, at most {limits.STORE_NAME_LENGTH_MAX}; paths are for servers of your own."
+            )
+        return folder / f"{target}.rdb"
+
+    return place

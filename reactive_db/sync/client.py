@@ -91,6 +91,13 @@ class ClientSession:
             )
         return self.welcome
 
+    def say(self, message: m.Message) -> None:
+        """Send what is not answered; nothing without a connection."""
+        with self._lock:
+            send = self._send if self.welcome is not None else None
+        if send is not None:
+            send(m.encode(message))
+
     def ask(self, make: Callable[[int], m.Message]) -> m.Message:
         """Send a request and return its answer, which the hearer has taken.
 
@@ -165,7 +172,7 @@ class ClientSession:
         message = m.decode_server(frame)
         if isinstance(message, m.Welcome):
             self._begin_anew(message)
-        elif isinstance(message, m.Transition):
+        elif isinstance(message, m.Transition | m.Presence):
             self._hearer.told(message)
         elif isinstance(message, m.Failed) and message.request == 0:
             self._refusal = error_of(message)

@@ -126,6 +126,10 @@ class Sql(Message, frozen=True, tag="sql"):
     parameters: Any
 
 
+class WatchPresence(Message, frozen=True, tag="watchpresence"):
+    """Say who is connected, now and whenever that changes. Not answered."""
+
+
 class LoadPart(Message, frozen=True, tag="load"):
     """Some documents of a bulk load; all are inserted, at one timestamp, when `is_last` comes."""
 
@@ -135,7 +139,7 @@ class LoadPart(Message, frozen=True, tag="load"):
     is_last: bool
 
 
-ClientMessage = Hello | Read | Count | Forget | Define | Commit | Sql | LoadPart
+ClientMessage = Hello | Read | Count | Forget | Define | Commit | Sql | WatchPresence | LoadPart
 
 
 # --- from the server -------------------------------------------------------------------------------------------------
@@ -214,6 +218,22 @@ class Loaded(Message, frozen=True, tag="loaded"):
     ts: int
 
 
+class Present(msgspec.Struct, frozen=True, array_like=True):
+    """Somebody who is connected."""
+
+    user: str
+    description: str
+    """Where from: a notebook's path, a program."""
+    since: float
+    """In milliseconds since the epoch."""
+
+
+class Presence(Message, frozen=True, tag="presence"):
+    """Everybody who is connected to the store, the longest first."""
+
+    present: list[Present]
+
+
 class Failed(Message, frozen=True, tag="failed"):
     """Instead of an answer; with request 0 it is about the connection, which ends."""
 
@@ -223,7 +243,7 @@ class Failed(Message, frozen=True, tag="failed"):
     details: dict[str, Any]
 
 
-ServerMessage = Welcome | Transition | Rows | Counted | Defined | Committed | SqlRows | Loaded | Failed
+ServerMessage = Welcome | Transition | Rows | Counted | Defined | Committed | SqlRows | Loaded | Presence | Failed
 
 encode: Final = msgspec.msgpack.Encoder(enc_hook=str).encode  # ids are a subclass of str
 _client: Final = msgspec.msgpack.Decoder(ClientMessage)

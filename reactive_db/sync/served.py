@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
+from reactive_db import limits
 from reactive_db.engine.bulk import SOURCE as LOAD
 from reactive_db.engine.read_set import BY_ID
 from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Transaction
-from reactive_db.errors import DocumentError, IdError, PermissionDeniedError, SchemaError
+from reactive_db.errors import DocumentError, IdError, LimitError, PermissionDeniedError, SchemaError
 from reactive_db.model.defined import defined_document
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import RANDOM_BYTES, new_id, table_number
@@ -22,7 +24,7 @@ from reactive_db.storage.columns import Parameters
 from reactive_db.storage.sql_result import SqlResult
 from reactive_db.storage.tables import Table, Write
 from reactive_db.sync.definitions import digest, tables_named_in
-from reactive_db.sync.messages import Commit, Range, Written
+from reactive_db.sync.messages import Commit, Present, Range, Written
 from reactive_db.sync.publisher import Publisher
 
 
@@ -55,6 +57,18 @@ class Caller:
         return "deploy" in self.may
 
 
+class Connected(Protocol):
+    """A session that has a connection."""
+
+    session: str
+    description: str
+    caller: Caller
+
+    def end(self) -> None: ...
+
+    def presence_changed(self) -> None: ...
+
+
 class Served:
     """One store that sessions share.
 
@@ -67,11 +81,55 @@ class Served:
         self.store = store
         self.publisher = Publisher(store)
         self._records = store.catalog.table(SessionRecord)
+        self._sessions: dict[str, tuple[Connected, float]] = {}
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Bring everything to the disk and let go of the store."""
         self.publisher.close()
         self.store.close()
+
+    # --- who is there -------------------------------------------------------------------------------------------------
+
+    def enter(self, one: Connected) -> None:
+        """A session has a connection; one that it had before is ended.
+
+        Raises:
+            LimitError: there are too many.
+        """
+        with self._lock:
+            if len(self._sessions) >= limits.SESSIONS_MAX:
+                raise LimitError(
+                    f"more than {limits.SESSIONS_MAX:,} sessions are connected to store {self.name!r} (SESSIONS_MAX). "
+                    "Close notebooks that nobody uses.",
+                    limit="SESSIONS_MAX",
+                )
+            before, _ = self._sessions.pop(one.session, (None, 0.0))
+            self._sessions[one.session] = one, self.store.runtime.now()
+        if before is not None:
+            before.end()
+        self._tell_presence()
+
+    def leave(self, one: Connected) -> None:
+        """A connection is gone; it may be that another one took its place before."""
+        with self._lock:
+            if self._sessions.get(one.session, (None, 0.0))[0] is not one:
+                return
+            del self._sessions[one.session]
+        self._tell_presence()
+
+    def present(self) -> list[Present]:
+        """Everybody who is connected, the longest first."""
+        with self._lock:
+            return [Present(one.caller.name, one.description, since) for one, since in self._sessions.values()]
+
+    def _tell_presence(self) -> None:
+        with self._lock:
+            connected = [one for one, _ in self._sessions.values()]
+        for one in connected:
+            one.presence_changed()
+
+    # --- what they may do, and do -------------------------------------------------------------------------------------
 
     def check(self, caller: Caller, needed: str) -> None:
         """Raises PermissionDeniedError unless `caller` may do what is `needed`: `read`, `write` or `deploy`."""

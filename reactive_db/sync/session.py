@@ -41,6 +41,7 @@ _NEEDS: Final[dict[type[m.Message], str]] = {
     m.Count: "read",
     m.Forget: "read",
     m.Sql: "read",
+    m.WatchPresence: "read",
     m.Define: "write",
     m.Commit: "write",
     m.LoadPart: "write",
@@ -61,13 +62,15 @@ class ServerSession:
         self._send = send
         self._submit = submit
         self._close = close
-        self._session = ""
+        self.session = ""
         self._news = served.publisher.join(self)
         self._frames: deque[bytes] = deque()
         self._is_working = False
         self._is_answering = False
         self._is_open = True
         self._is_due = False
+        self._hears_presence = False
+        self._is_presence_due = False
         self._unsent = 0
         self._loading: list[tuple[str, bytes]] = []
         self._lock = threading.Lock()
@@ -99,6 +102,17 @@ class ServerSession:
         """The connection is gone."""
         self._is_open = False
         self._served.publisher.leave(self._news)
+        self._served.leave(self)
+
+    def end(self) -> None:
+        """End the connection: another one has taken its place."""
+        self._close()
+
+    def presence_changed(self) -> None:
+        """Somebody came or went."""
+        if self._hears_presence:
+            self._is_presence_due = True
+            self.wake()
 
     def wake(self) -> None:
         """There is news; see `Wakeable`."""
@@ -120,6 +134,9 @@ class ServerSession:
                 transition = self._news.take(publisher.ts)
             if transition is not None:
                 self._out(transition)
+            if self._is_presence_due:
+                self._is_presence_due = False
+                self._out(m.Presence(self._served.present()))
 
     def _out(self, *messages: m.Message) -> None:
         """Send; the caller has the lock, so that what is sent has one order."""
@@ -141,7 +158,7 @@ class ServerSession:
         try:
             message = decoded(frame)
             request = getattr(message, "request", 0)
-            if (type(message) is m.Hello) == bool(self._session):
+            if (type(message) is m.Hello) == bool(self.session):
                 raise ProtocolError("a connection begins with `hello`, once.")
             self._served.check(self.caller, _NEEDS[type(message)])
             _ANSWERS[type(message)](self, message)
@@ -187,7 +204,8 @@ class ServerSession:
         if not _SESSION.fullmatch(message.session):
             raise ProtocolError("a session is named by 32 hex digits.")
         served = self._served
-        self._session, self.description = message.session, message.description[:_DESCRIPTION_CHARACTERS]
+        self.session, self.description = message.session, message.description[:_DESCRIPTION_CHARACTERS]
+        served.enter(self)
         with self._answering() as answer:
             answer.messages = [
                 m.Welcome(
@@ -235,7 +253,7 @@ class ServerSession:
             answer.messages = [m.Defined(message.request, answer.ts)]
 
     def _on_commit(self, message: m.Commit) -> None:
-        ts = self._served.commit(self._session, self.caller.name, message)
+        ts = self._served.commit(self.session, self.caller.name, message)
         with self._answering() as answer:
             answer.messages = [m.Committed(message.request, ts)]
 
@@ -252,6 +270,10 @@ class ServerSession:
             self._served.load(message.table, documents)
         with self._answering() as answer:
             answer.messages = [m.Loaded(message.request, answer.ts)]
+
+    def _on_watch_presence(self, message: m.WatchPresence) -> None:
+        self._hears_presence = True
+        self.presence_changed()
 
     def _on_sql(self, message: m.Sql) -> None:
         served, publisher = self._served, self._served.publisher
@@ -290,6 +312,7 @@ _ANSWERS: Final[dict[type[m.Message], Callable[[ServerSession, Any], None]]] = {
     m.Commit: ServerSession._on_commit,
     m.LoadPart: ServerSession._on_load,
     m.Sql: ServerSession._on_sql,
+    m.WatchPresence: ServerSession._on_watch_presence,
 }
 
 

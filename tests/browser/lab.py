@@ -75,10 +75,11 @@ def clear(ctx: rdb.MutationCtx) -> None:
     for item in ctx.db.query(Item).collect():
         ctx.db.delete(item.id)
 
-db = rdb.connect()
+import os
+db = rdb.connect(f"kernel-{os.getpid()}")
 handle = db.live(items)
 """.strip()
-"""The first cell of a test's notebook: a store in memory with items in it."""
+"""The first cell of a test's notebook: a store of its kernel's own, which the server has, for items."""
 
 # ipykernel 7.3 can leave a request that arrives while it replies to another one lying until the next one comes.
 NUDGE = """

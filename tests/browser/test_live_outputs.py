@@ -69,13 +69,13 @@ def test_outputs_stay_live_after_a_reload_and_in_a_second_tab(lab: Lab) -> None:
 
 
 def test_the_file_has_what_is_shown(lab: Lab) -> None:
-    notebook = lab.open(PROGRAM, SEVERAL, ADD)
+    notebook = lab.open(PROGRAM, SEVERAL, ADD, "db.ts")
     notebook.run(0, 1, 2)
     expect(notebook.output(1)).to_contain_text("rows 1")
-    notebook.run(2)
+    notebook.run(2, 3)
     expect(notebook.output(1)).to_contain_text("rows 2")
     shown = notebook.save()["cells"][1]["outputs"]
-    assert texts_of(shown) == ["rows 2", "0", "1", "items(): current at ts 3"]
+    assert texts_of(shown) == ["rows 2", "0", "1", f"items(): current at ts {notebook.output(3).inner_text()}"]
     assert "ada" in "".join(shown[-1]["data"]["text/html"])
 
 

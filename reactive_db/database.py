@@ -43,6 +43,9 @@ from reactive_db.storage.sql_result import SqlResult
 P = ParamSpec("P")
 R = TypeVar("R")
 
+IN_MEMORY: Final = ":memory:"
+"""The target that is a store in memory also where there is a server; named as DuckDB and SQLite name theirs."""
+
 _SQL: Final = "sql"
 _PRESENCE: Final = ("presence", encoder.encode({}))
 _open: dict[str, Database] = {}
@@ -62,8 +65,8 @@ def connect(
     In a kernel of a Jupyter server that has the extension, the server opens it, and every kernel shares it.
 
     Args:
-        target: nothing: that server's default store; elsewhere a store in memory, the same for the whole process. A
-            plain name: a store directory in the stores folder, `$REACTIVE_DB_HOME` or the user's data directory. A
+        target: nothing: that server's default store; elsewhere a store in memory, the same for the whole process, which
+            `":memory:"` is everywhere. A plain name: a store directory in the stores folder, `$REACTIVE_DB_HOME` or the user's data directory. A
             path: a store directory there. Both are created if there is none. A URL: a store on a server.
         token: of the server at a URL; a server's own kernels need none.
         seconds: how long a server may take to answer.
@@ -93,6 +96,8 @@ def connect(
 
 def _place(target: str | os.PathLike[str] | None, token: str | None) -> Path | Address | None:
     """Where the store is that `connect` is to open; None for one in memory."""
+    if target == IN_MEMORY:
+        return None
     if target is not None and URL.match(os.fspath(target)):
         return address_of(os.fspath(target), token or os.environ.get("JUPYTERHUB_API_TOKEN"))
     server, kernel = own_server(), this_kernel()

@@ -83,6 +83,7 @@ class Served:
         self._records = store.catalog.table(SessionRecord)
         self._sessions: dict[str, tuple[Connected, float]] = {}
         self._lock = threading.Lock()
+        self._defining = threading.Lock()
 
     def close(self) -> None:
         """Bring everything to the disk and let go of the store."""
@@ -142,8 +143,11 @@ class Served:
         Raises:
             IdError: the store has none, or it is the store's own.
         """
-        definition = self.definition(number)
-        return self.store.catalog.loaded_table(number) or self.store.catalog.table(defined_document(definition))
+        definition, catalog = self.definition(number), self.store.catalog
+        # One at a time: a second class made of the same definition would take the place of the first.
+        with self._defining:
+            found = catalog.loaded_table(number)
+            return catalog.table(defined_document(definition)) if found is None else found
 
     def definition(self, number: int) -> TableDefinition:
         """Raises IdError: the store has no such table, or it is the store's own."""
@@ -165,7 +169,8 @@ class Served:
             raise SchemaError(f"this is no definition of a table: {error}.") from None
         known = next((one for one in self.store.catalog.definitions() if one.name == wanted.name), None)
         if known is None or digest(known) != digest(wanted):
-            self.store.catalog.table(defined_document(wanted))
+            with self._defining:
+                self.store.catalog.table(defined_document(wanted))
 
     def last_commit(self, session: str) -> int:
         """The number of the last commit of a session, 0 if it made none."""
@@ -184,7 +189,7 @@ class Served:
         for number, built_for in message.definitions.items():
             self._check_definition(number, built_for)
         for written in message.writes:
-            transaction.put(self._built(written))
+            transaction.put(_built(self.table(written.table), written))
         self.store.snapshots.begin_at(transaction.begin_ts)
         try:
             return self.store.committer.commit(transaction)
@@ -194,8 +199,11 @@ class Served:
 
     def load(self, number: int, documents: Iterable[tuple[str, bytes]]) -> int:
         """Insert documents in bulk, at one timestamp, which is returned."""
-        table = self.table(number)
-        built = [self._built(Written(number, id, data)) for id, data in documents]
+        table, head = self.table(number), self.store.snapshots.head
+        built = [_built(table, Written(number, id, data)) for id, data in documents]
+        known = next((one.id for one in built if table.get(one.id, head) is not None), None)
+        if known is not None:
+            raise DocumentError(f"a load inserts, and {known!r} is there already.", table=table.schema.name)
         writes = [Write(one.id, None, one.document, one.data) for one in built]
         return self.store.committer.commit_bulk([(table, writes)], self.store.runtime.now(), LOAD)
 
@@ -249,22 +257,6 @@ class Served:
                 f"fields {', '.join(definition.columns)}. Declare the class here in the same way."
             )
 
-    def _built(self, written: Written) -> _Built:
-        """What arrived, checked like any other document, and encoded as we do it."""
-        table = self.table(written.table)
-        if table_number(written.id) != written.table:
-            raise IdError(f"{written.id!r} is no id of table {table.schema.name!r}.")
-        if written.document is None:
-            return _Built(table, written.id, None, None)
-        try:
-            given = table.schema.decode(written.document)
-        except msgspec.DecodeError as error:
-            raise DocumentError(f"{error} (table {table.schema.name!r}).", table=table.schema.name) from None
-        if given.id != written.id or given.creation_time is None:
-            raise DocumentError("a document without its own id and creation time.", table=table.schema.name)
-        document, data = table.schema.build(given.id, given.creation_time, table.schema.plain(given))
-        return _Built(table, written.id, document, data)
-
 
 class _CommittedBefore(Exception):
     """The same commit arrived before, on a connection that was lost."""
@@ -278,6 +270,22 @@ class _Built:
     id: str
     document: Document | None
     data: bytes | None
+
+
+def _built(table: Table, written: Written) -> _Built:
+    """What arrived, checked like any other document, and encoded as we do it."""
+    if table_number(written.id) != written.table:
+        raise IdError(f"{written.id!r} is no id of table {table.schema.name!r}.")
+    if written.document is None:
+        return _Built(table, written.id, None, None)
+    try:
+        given = table.schema.decode(written.document)
+    except msgspec.DecodeError as error:
+        raise DocumentError(f"{error} (table {table.schema.name!r}).", table=table.schema.name) from None
+    if given.id != written.id or given.creation_time is None:
+        raise DocumentError("a document without its own id and creation time.", table=table.schema.name)
+    document, data = table.schema.build(given.id, given.creation_time, table.schema.plain(given))
+    return _Built(table, written.id, document, data)
 
 
 class _Arrived(Transaction):

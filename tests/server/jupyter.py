@@ -58,6 +58,10 @@ class JupyterServer:
     @cached_property
     def kernel(self) -> str:
         """The id of one kernel, which all tests of the server share."""
+        return self.new_kernel()
+
+    def new_kernel(self) -> str:
+        """Start another kernel; its id."""
         return str(self.ask("api/kernels", {"name": "python3"})["id"])
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -65,10 +69,16 @@ class JupyterServer:
         with urlopen(Request(f"{self.url}/{path}", data, AUTHORIZATION), timeout=START_SECONDS_MAX) as answer:
             return json.load(answer)
 
+    def end_kernel(self, kernel: str) -> None:
+        request = Request(f"{self.url}/api/kernels/{kernel}", headers=AUTHORIZATION, method="DELETE")
+        urlopen(request, timeout=START_SECONDS_MAX).close()
+
     @contextmanager
-    def connection(self, protocol: str = V1, *, username: str = "") -> Iterator[KernelSocket]:
-        """A websocket to the kernel, of a client that calls itself `username`."""
-        opened = KernelSocket(self, protocol, username)
+    def connection(
+        self, protocol: str = V1, *, username: str = "", kernel: str | None = None
+    ) -> Iterator[KernelSocket]:
+        """A websocket to a kernel, if none is named the shared one, of a client that calls itself `username`."""
+        opened = KernelSocket(self, kernel or self.kernel, protocol, username)
         try:
             yield opened
         finally:
@@ -78,9 +88,9 @@ class JupyterServer:
 class KernelSocket:
     """One websocket to a kernel."""
 
-    def __init__(self, jupyter: JupyterServer, protocol: str, username: str) -> None:
+    def __init__(self, jupyter: JupyterServer, kernel: str, protocol: str, username: str) -> None:
         self._session = Session(username=username)
-        address = f"ws{jupyter.url.removeprefix('http')}/api/kernels/{jupyter.kernel}/channels"
+        address = f"ws{jupyter.url.removeprefix('http')}/api/kernels/{kernel}/channels"
         self._socket = websocket.create_connection(
             f"{address}?session_id={self._session.session}",
             timeout=START_SECONDS_MAX,

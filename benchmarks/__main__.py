@@ -24,6 +24,7 @@ from benchmarks.systems import OURS, Options
 WORKLOADS = {
     "W1": "benchmarks.w1_mutation",
     "W2": "benchmarks.w2_notify",
+    "W2_kernels": "benchmarks.w2_kernels",
     "W3": "benchmarks.w3_subscriptions",
     "W4": "benchmarks.w4_fanout",
     "W7": "benchmarks.w7_cold_start",

@@ -65,9 +65,10 @@ def connect(
     In a kernel of a Jupyter server that has the extension, the server opens it, and every kernel shares it.
 
     Args:
-        target: nothing: that server's default store; elsewhere a store in memory, the same for the whole process, which
-            `":memory:"` is everywhere. A plain name: a store directory in the stores folder, `$REACTIVE_DB_HOME` or the user's data directory. A
-            path: a store directory there. Both are created if there is none. A URL: a store on a server.
+        target: nothing: that server's default store; elsewhere a store in memory, the same for the whole process.
+            `":memory:"`: that store in memory, everywhere. A plain name: a store directory in the stores folder,
+            `$REACTIVE_DB_HOME` or the user's data directory. A path: a store directory there. Both are created if there
+            is none. A URL: a store on a server.
         token: of the server at a URL; a server's own kernels need none.
         seconds: how long a server may take to answer.
         limits: what functions may use; the first connection to a store decides.

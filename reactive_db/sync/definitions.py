@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
 
 import msgspec
 
+from reactive_db import limits
+from reactive_db.model.codec import decoder, encoder
 from reactive_db.model.schema import TableDefinition, TableSchema
 from reactive_db.storage.client_tables import words
 from reactive_db.storage.history import VIEW as HISTORY
 
+_decode: Final = decoder(TableDefinition).decode
+
+
+@lru_cache(limits.TABLES_MAX)
+def digest_of(schema: TableSchema) -> str:
+    """What `digest` gives for the definition that `schema` makes. Kept: each commit asks."""
+    return _digest(msgspec.to_builtins(schema.definition_fields))
+
 
 def digest(definition: TableDefinition) -> str:
     """The same for definitions that say the same, whatever the table's number."""
-    return _digest(TableSchema.plain_definition(definition))
+    return _digest_of_text(encoder.encode(definition))
 
 
-def digest_of(schema: TableSchema) -> str:
-    """What `digest` gives for the definition that `schema` makes."""
-    return _digest(msgspec.to_builtins(schema.definition_fields))
+@lru_cache(limits.TABLES_MAX)
+def _digest_of_text(definition: bytes) -> str:
+    return _digest(TableSchema.plain_definition(_decode(definition)))
 
 
 def tables_named_in(statement: str, definitions: Iterable[TableDefinition]) -> list[int]:

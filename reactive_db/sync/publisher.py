@@ -7,6 +7,7 @@ the session's connection can take it: a slow client gets fewer and larger transi
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -25,13 +26,19 @@ from reactive_db.sync.messages import Transition, Written
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 Watched = tuple[Space, KeyRange]
 
 
 class Wakeable(Protocol):
-    """Who is told that there is news for a session; called with the publisher's lock held, so it only takes note."""
+    """Who is told that there is news for a session; called by the thread that commits, with no lock held."""
 
-    def wake(self) -> None: ...
+    def wake(self) -> None:
+        """Send the news soon, on another thread."""
+
+    def flush(self) -> None:
+        """Send it now, if it may be sent now; must not wait."""
 
 
 class News:
@@ -157,7 +164,7 @@ class Publisher:
                     woken |= self._tell_touched(number)
             for news in woken:
                 news.source = commit.source
-                news.owner.wake()
+        _tell(woken)
 
     def _tell_writes(self, number: int, schema: TableSchema, writes: list[Write]) -> set[News]:
         woken: set[News] = set()
@@ -202,6 +209,19 @@ class Publisher:
         table = self._store.catalog.loaded_table(TABLES_NUMBER)
         assert table is not None
         return [(TABLES_NUMBER, id, data) for id, data in table.stored()]
+
+
+def _tell(woken: set[News]) -> None:
+    """Tell a few here and now, which saves them a hand-over to another thread, 0.3 ms; many would take too long."""
+    is_few = len(woken) <= limits.FLUSHED_AT_ONCE_MAX
+    for news in woken:
+        try:
+            if is_few:
+                news.owner.flush()
+            else:
+                news.owner.wake()
+        except Exception:
+            _log.exception("a session could not be told of a commit, which is not affected")
 
 
 def _count_down(counter: Counter[T], key: T) -> None:

@@ -96,7 +96,7 @@ class ServerSession:
         with self._lock:
             self._unsent -= 1
         if self._is_due:
-            self._flush()
+            self.flush()
 
     def closed(self) -> None:
         """The connection is gone."""
@@ -118,11 +118,11 @@ class ServerSession:
         """There is news; see `Wakeable`."""
         if not self._is_due:
             self._is_due = True
-            self._submit(self._flush)
+            self._submit(self.flush)
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Say what has changed, if it may be said now; else whoever is in the way calls again."""
         with self._lock:
             self._is_due = True
@@ -193,7 +193,7 @@ class ServerSession:
                 self._is_answering = False
                 self._out(*([transition] if transition is not None else []), *answer.messages)
             if self._is_due:
-                self._flush()
+                self.flush()
 
     def _on_hello(self, message: m.Hello) -> None:
         if message.version != m.VERSION:

@@ -75,7 +75,8 @@ def test_the_file_has_what_is_shown(lab: Lab) -> None:
     notebook.run(2, 3)
     expect(notebook.output(1)).to_contain_text("rows 2")
     shown = notebook.save()["cells"][1]["outputs"]
-    assert texts_of(shown) == ["rows 2", "0", "1", f"items(): current at ts {notebook.output(3).inner_text().split()[-1]}"]
+    ts = notebook.output(3).inner_text().split()[-1]
+    assert texts_of(shown) == ["rows 2", "0", "1", f"items(): current at ts {ts}"]
     assert "ada" in "".join(shown[-1]["data"]["text/html"])
 
 

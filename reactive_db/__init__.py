@@ -23,6 +23,7 @@ from typing import Any as _Any
 
 from reactive_db import errors
 from reactive_db.database import Database, connect
+from reactive_db.engine.access import Presence
 from reactive_db.errors import ApplicationError
 from reactive_db.functions.contexts import ActionCtx, DatabaseReader, DatabaseWriter, MutationCtx, QueryCtx
 from reactive_db.functions.definitions import Action, Mutation, Query, action, mutation, query
@@ -55,6 +56,7 @@ __all__ = [
     "MutationCtx",
     "Object",
     "Page",
+    "Presence",
     "Query",
     "QueryCtx",
     "QueryHandle",

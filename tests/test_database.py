@@ -47,3 +47,16 @@ def test_live_sql_follows_a_table_that_was_new_when_it_began(db: rdb.Database) -
 def test_a_handle_is_named_by_its_call(db: rdb.Database) -> None:
     assert db.live(entries).title == "tests.test_database:entries()"
     assert db.live("SELECT  1\n AS one").title == "SELECT 1 AS one"
+
+
+def test_a_store_of_this_process_has_nobody_else_in_it(db: rdb.Database) -> None:
+    (me,) = db.presence.value
+    assert me.user
+    assert me.since.tzinfo is not None
+
+
+def test_in_memory_means_here_also_beside_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REACTIVE_DB_URL", "http://127.0.0.1:1/reactive-db")
+    with rdb.connect(":memory:") as db:
+        assert db.path is None
+        assert rdb.connect() is db  # no kernel, so no server of its own

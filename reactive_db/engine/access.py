@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from reactive_db.engine.lost_race import LostRace
@@ -15,7 +15,7 @@ from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.limits import Limits
 from reactive_db.model.codec import Converter
-from reactive_db.model.documents import Document
+from reactive_db.model.documents import Document, Object
 from reactive_db.model.schema import TableDefinition
 from reactive_db.runtime import Runtime
 from reactive_db.storage.columns import Parameters
@@ -28,19 +28,23 @@ Report = Callable[[int, int | None], None]
 """Called with how much of something is done, and of how much, None if that is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(Object, frozen=True):
     """Somebody who is connected to a store.
 
     Attributes:
         user: as the server knows them.
         place: where from: a notebook's path, a program.
-        since: when they came, in milliseconds since the epoch.
+        since: when they came.
     """
 
     user: str
     place: str
-    since: float
+    since: datetime
+
+    @classmethod
+    def of(cls, user: str, place: str, since: float) -> Presence:
+        """`since` in milliseconds since the epoch."""
+        return cls(user=user, place=place, since=datetime.fromtimestamp(since / 1000, UTC))
 
 
 class StoreAccess(Protocol):

@@ -268,7 +268,7 @@ class Store:
 
     def present(self) -> list[Presence]:
         """This process: nobody else can have the store open."""
-        return [Presence(getpass.getuser(), Path(sys.argv[0] or "python").name, self._opened_at)]
+        return [Presence.of(getpass.getuser(), Path(sys.argv[0] or "python").name, self._opened_at)]
 
     def lost_races(self) -> list[LostRace]:
         """The latest of the `conflicts`, newest first."""

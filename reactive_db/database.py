@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from reprlib import repr as short
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, overload
+from typing import Any, Final, ParamSpec, Self, TypeGuard, TypeVar, overload
 
 import platformdirs
 from tqdm.auto import tqdm
@@ -33,7 +33,7 @@ from reactive_db.model.keys import EVERYTHING
 from reactive_db.model.schema import TABLES_NUMBER
 from reactive_db.reactive.live_query import Compute, Key, Outcome
 from reactive_db.reactive.scheduler import Scheduler
-from reactive_db.remote.address import URL, Address, address_of, own_server, store_at
+from reactive_db.remote.address import URL, Address, address_of, hub_server, hub_token, own_server, store_at
 from reactive_db.remote.kernel import this_kernel
 from reactive_db.remote.store import RemoteStore
 from reactive_db.runtime import Runtime, SystemRuntime
@@ -48,7 +48,7 @@ IN_MEMORY: Final = ":memory:"
 
 _SQL: Final = "sql"
 _PRESENCE: Final = ("presence", encoder.encode({}))
-_open: dict[str, Database] = {}
+_open: dict[Path | Address | None, Database] = {}
 _open_lock = threading.RLock()
 
 
@@ -62,14 +62,15 @@ def connect(
 ) -> Database:
     """Open a store, or return the connection that this process has to it already.
 
-    In a kernel of a Jupyter server that has the extension, the server opens it, and every kernel shares it.
+    In a kernel of a Jupyter server that has the extension, the server opens it, and every kernel shares it. On a
+    JupyterHub that has stores for all its users, a plain name is one of those.
 
     Args:
         target: nothing: that server's default store; elsewhere a store in memory, the same for the whole process.
             `":memory:"`: that store in memory, everywhere. A plain name: a store directory in the stores folder,
             `$REACTIVE_DB_HOME` or the user's data directory. A path: a store directory there. Both are created if there
             is none. A URL: a store on a server.
-        token: of the server at a URL; a server's own kernels need none.
+        token: of the server at a URL; a server's own kernels need none, nor do kernels of a JupyterHub for its stores.
         seconds: how long a server may take to answer.
         limits: what functions may use; the first connection to a store decides.
         runtime: where time and randomness come from; only tests need another one.
@@ -80,10 +81,9 @@ def connect(
         OfflineError, PermissionDeniedError: the server does not answer; it does not let this process in.
     """
     place = _place(target, token)
-    key = str(place or "")
     # Uninterrupted: a store that is half open or half closed would keep its lock to the end of the process.
     with _open_lock, Uninterrupted() as interrupts:
-        found = _open.get(key)
+        found = _open.get(place)
         if found is not None and (found.is_closed or found._store.has_failed):
             # Another thread may be closing it; of a failed one, everything that matters is in its journal.
             with contextlib.suppress(StoreError):
@@ -91,7 +91,7 @@ def connect(
             found = None
         if found is None:
             found = _opened(place, seconds, limits or Limits(), runtime or SystemRuntime(), interrupts)
-            _open[key] = found
+            _open[place] = found
         return found
 
 
@@ -100,7 +100,10 @@ def _place(target: str | os.PathLike[str] | None, token: str | None) -> Path | A
     if target == IN_MEMORY:
         return None
     if target is not None and URL.match(os.fspath(target)):
-        return address_of(os.fspath(target), token or os.environ.get("JUPYTERHUB_API_TOKEN"))
+        return address_of(os.fspath(target), token or hub_token(os.fspath(target)))
+    hub = hub_server()
+    if hub is not None and _is_name(target):
+        return store_at(hub, target, token or hub_token(hub))  # paths stay with the user's own server
     server, kernel = own_server(), this_kernel()
     if server is not None and kernel is not None:
         return store_at(server, None if target is None else store_path(target))
@@ -130,12 +133,20 @@ def store_path(target: str | os.PathLike[str]) -> Path:
     text = os.fspath(target)
     if not text.strip(". "):
         raise NotAStoreError(f"{text!r} names no store. Pass a name such as `course`, or nothing for one in memory.")
-    path = Path(text).expanduser()
-    if isinstance(target, str) and path.name == text and not path.suffix:
-        home = os.environ.get("REACTIVE_DB_HOME")
-        folder = Path(home) if home else Path(platformdirs.user_data_dir("reactive_db", appauthor=False))
-        path = folder / f"{text}.rdb"
-    return path.resolve()
+    return (stores_folder() / f"{text}.rdb" if _is_name(target) else Path(text).expanduser()).resolve()
+
+
+def stores_folder() -> Path:
+    """Where the stores with plain names are."""
+    home = os.environ.get("REACTIVE_DB_HOME")
+    return Path(home) if home else Path(platformdirs.user_data_dir("reactive_db", appauthor=False))
+
+
+def _is_name(target: str | os.PathLike[str] | None) -> TypeGuard[str]:
+    """Whether a store is given by a plain name, and not by a path."""
+    if not isinstance(target, str) or not target.strip(". "):
+        return False
+    return Path(target).name == target and not Path(target).suffix and not target.startswith("~")
 
 
 class Database:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from html import escape
 from reprlib import repr as short
-from types import NoneType, UnionType
 from typing import Any, Final
 
 import msgspec
@@ -28,12 +27,13 @@ from reactive_db.errors import ArgumentError, IdError, SchemaError, StoreError
 from reactive_db.functions.contexts import MutationCtx
 from reactive_db.functions.definitions import mutation
 from reactive_db.handles import Connection, QueryHandle
-from reactive_db.model.codec import Exactly, OneOf, decoder, encoder
+from reactive_db.model.codec import decoder, encoder
 from reactive_db.model.defined import defined_document
 from reactive_db.model.documents import Document, declared_document, table_of
-from reactive_db.model.ids import Id, Named, table_number
+from reactive_db.model.ids import Id, table_number
 from reactive_db.model.layout import layout_of
 from reactive_db.model.schema import TableDefinition
+from reactive_db.model.type_text import type_text
 from reactive_db.presentation import as_html, as_text, framed
 from reactive_db.reactive.live_query import Compute, Key, LiveQuery, Outcome
 from reactive_db.reactive.scheduler import Scheduler
@@ -376,7 +376,7 @@ def _fields(definition: TableDefinition, declared: type[Document] | None) -> dic
     """The type of every field: as its class has it, or what the store knows of that."""
     is_here = declared is not None and _is_of(declared, definition)
     hints = typing.get_type_hints(declared if is_here else _undeclared(encoder.encode(definition)), include_extras=True)
-    return {name: _type_text(hints[name]) for name in definition.columns}
+    return {name: type_text(hints[name]) for name in definition.columns}
 
 
 def _is_of(document: type[Document], definition: TableDefinition) -> bool:
@@ -385,28 +385,6 @@ def _is_of(document: type[Document], definition: TableDefinition) -> bool:
         return layout_of(document, definition.number, definition.name).columns == definition.columns
     except SchemaError:
         return False
-
-
-def _type_text(type_: Any) -> str:
-    """An annotation as one would write it."""
-    origin, arguments = typing.get_origin(type_), typing.get_args(type_)
-    if origin in (UnionType, typing.Union):
-        return " | ".join(map(_type_text, arguments))
-    if origin is typing.Literal:
-        return f"Literal[{', '.join(map(repr, arguments))}]"
-    if origin is not None:
-        return f"{_type_text(origin)}[{', '.join(map(_type_text, arguments))}]"
-    if isinstance(type_, Named):
-        found = declared_document(type_.name, type_.module)
-        return type_.name if found is None else found.__name__
-    if isinstance(type_, type) and issubclass(type_, OneOf):
-        return " | ".join(map(_type_text, type_.members))
-    if isinstance(type_, type) and issubclass(type_, Exactly):
-        return f"Literal[{type_.value!r}]"
-    return _NAMES.get(type_, getattr(type_, "__name__", str(type_)))
-
-
-_NAMES: Final[dict[Any, str]] = {NoneType: "None", msgspec.UnsetType: "MISSING"}
 
 
 # --- how it looks ----------------------------------------------------------------------------------------------------

@@ -37,18 +37,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class BrowserTestsTogether(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives all browser tests to one worker, where one server and one Chromium serve them; other tests one by one.
+TOGETHER = ("tests/browser/", "tests/hub/")
+
+
+class FoldersTogether(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives all browser tests to one worker, where one server and one Chromium serve them, and all of the JupyterHub to
+    one, where there is one Hub; other tests one by one.
 
     xdist has marks for that (`xdist_group`), which pytest 9.2 does not let it read.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "browser" if nodeid.startswith("tests/browser/") else nodeid
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BrowserTestsTogether:
-    return BrowserTestsTogether(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FoldersTogether:
+    return FoldersTogether(config, log)
 
 
 @pytest.fixture(autouse=True)

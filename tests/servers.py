@@ -30,9 +30,13 @@ del keep_listening
 
 
 @contextmanager
-def server(command: Sequence[str], environment: dict[str, str], log: Any, url: str) -> Iterator[subprocess.Popen[Any]]:
-    """Run a Jupyter server until the end of the block, or until a test has ended it; begins when it answers."""
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+def server(
+    command: Sequence[str], environment: dict[str, str], log: Any, url: str, *, cwd: Path | None = None
+) -> Iterator[subprocess.Popen[Any]]:
+    """Run a server until the end of the block, or until a test has ended it; begins when it answers."""
+    process = subprocess.Popen(
+        command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=cwd
+    )
     try:
         wait_until_answers(url, process)
         yield process

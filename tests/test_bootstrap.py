@@ -1,4 +1,4 @@
-"""Set-up on a machine without Chromium, and in a checkout: what `tools/bootstrap.py` installs, links and says."""
+"""Set-up of a bare machine, and in a checkout: what `tools/bootstrap.py` installs, links and says."""
 
 from __future__ import annotations
 
@@ -85,6 +85,38 @@ def test_where_nothing_helps_the_remedy_is_said(machine: Machine) -> None:
     with pytest.raises(SystemExit, match="no Chromium could be installed") as stopped:
         bootstrap.set_up_browser()
     assert "`sudo apt-get install chromium fonts-dejavu fonts-liberation`" in str(stopped.value)
+
+
+@pytest.fixture
+def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the proxy of a JupyterHub would be in an empty environment."""
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path)
+    proxy = tmp_path / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
+    monkeypatch.setattr(bootstrap, "HUB_PROXY_SCRIPT", proxy)
+    return proxy
+
+
+def test_npm_puts_the_proxy_of_a_hub_into_the_environment(
+    proxy: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    python = machine.put("python", f'#!/bin/sh\n/bin/mkdir -p {proxy.parent}\necho "$@" >> {proxy}\n')
+    monkeypatch.setattr(bootstrap, "PYTHON", python)
+    for _ in range(2):
+        bootstrap.set_up_hub_proxy()
+    (asked,) = proxy.read_text().splitlines()
+    assert f"install --prefix {bootstrap.VENV} " in asked
+    assert asked.endswith("configurable-http-proxy@5")
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_without_npm_the_other_tests_still_run_and_the_remedy_is_said(
+    proxy: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "PYTHON", machine.put("python", "#!/bin/sh\nexit 1\n"))
+    bootstrap.set_up_hub_proxy()
+    said = capsys.readouterr().out
+    assert "configurable-http-proxy could not be installed from npm" in said
+    assert "The JupyterHub tests are skipped" in said
 
 
 def test_a_checkout_links_what_pip_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def test_the_example_raises_the_error_of_its_page(page: Path, tmp_path: Path, mo
         assert title[1] == "ApplicationError" or str(raised.value).endswith(f"docs/errors/{page.stem}.md")
     finally:
         for target in (None, "course", "./course.rdb"):
-            opened = rdb.database._open.get("" if target is None else str(rdb.database.store_path(target)))
+            opened = rdb.database._open.get(None if target is None else rdb.database.store_path(target))
             if opened is not None:
                 opened.close()
 

@@ -32,6 +32,17 @@ def test_every_import_points_down() -> None:
         ("cli/planted.py", "import reactive_db.notebook", "A module imports its own layer and those below"),
         ("planted.py", "", "A module imports its own layer and those below"),
         ("limits.py", "import reactive_db.runtime, reactive_db.errors", "No import cycle of any kind"),
+        (
+            "notebook/planted.py",
+            "import reactive_db.server",
+            "Only the command line and the Hub's configuration know the server",
+        ),
+        (
+            "server/service.py",
+            "import reactive_db.server.jupyter_socket",
+            "What `reactive-db serve` runs knows no Jupyter server",
+        ),
+        ("server/service.py", "import jupyterhub", "Only the notebook and the server know Jupyter"),
         ("notebook/planted.py", "import reactive_db", "Nothing inside the package imports its front door"),
         ("engine/planted.py", "import duckdb", "Only storage knows a database or its columns"),
         ("database.py", "import sqlite3", "Only storage knows a database or its columns"),

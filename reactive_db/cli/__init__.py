@@ -7,6 +7,7 @@ import click
 from reactive_db.cli.check import check
 from reactive_db.cli.demo import demo
 from reactive_db.cli.run_notebook import run_notebook
+from reactive_db.cli.serve import serve
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -21,5 +22,6 @@ def main() -> None:
 main.add_command(check)
 main.add_command(demo)
 main.add_command(run_notebook)
+main.add_command(serve)
 
 __all__ = ["main"]

@@ -15,6 +15,9 @@ from reactive_db.errors import NotAStoreError
 ENDPOINT: Final = "reactive-db"
 """Below a server's own address, everything of ours."""
 
+HUB_VARIABLE: Final = "REACTIVE_DB_HUB_URL"
+"""What tells the processes of a Hub's users where the stores are that all of them share."""
+
 DEFAULT_STORE: Final = "default"
 URL: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _SOCKET: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
@@ -66,6 +69,19 @@ def own_server(environment: Mapping[str, str] = os.environ) -> str | None:
     return environment.get("REACTIVE_DB_URL") or None
 
 
-def store_at(server: str, target: str | Path | None) -> Address:
+def hub_server(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The endpoint that all users of this process's JupyterHub share, if the Hub has one; `hub.config` tells them."""
+    return environment.get(HUB_VARIABLE) or None
+
+
+def hub_token(url: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The token that the Hub gave this process, if `url` is of the Hub's own stores: it is nobody else's to have."""
+    shared = hub_server(environment)
+    if shared is None or not f"{url.rstrip('/')}/".startswith(f"{shared.rstrip('/')}/"):
+        return None
+    return environment.get("JUPYTERHUB_API_TOKEN") or None
+
+
+def store_at(server: str, target: str | Path | None, token: str | None = None) -> Address:
     """A store by name or path on a server."""
-    return Address(server.rstrip("/"), DEFAULT_STORE if target is None else str(target))
+    return Address(server.rstrip("/"), DEFAULT_STORE if target is None else str(target), token)

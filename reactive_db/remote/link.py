@@ -72,8 +72,13 @@ class Link:
         while not self._is_closed.is_set():
             try:
                 with self._open() as self._connection:
+                    if self._is_closed.is_set():
+                        return  # while it was being opened, when `close` could not find it
                     delay = _FIRST_DELAY_SECONDS
                     self._converse(self._connection)
+            except InvalidProof:
+                self._end.refused(_refusal(self._address))
+                return
             except InvalidStatus as error:
                 if error.response.status_code in _REFUSED:
                     self._end.refused(_refusal(self._address))

@@ -149,7 +149,11 @@ class RemoteStore:
         self._take_definitions(welcome.definitions)
         with self._lock:
             self._results.clear()
-        self.replica.start(welcome.ts)
+        with self._lock:
+            numbers = {definition.number for definition in self._definitions.values()}
+        self.replica.start(welcome.ts, numbers)
+
+    def begun(self) -> None:
         if self._hears_presence:
             self.session.say(m.WatchPresence())
         _call(self.on_begun)
@@ -162,8 +166,10 @@ class RemoteStore:
             _call(self.on_settled)
         elif isinstance(message, m.Rows):
             self.replica.take_rows(message)
+        elif isinstance(message, m.Counted):
+            self.replica.take_count(message)
         elif isinstance(message, m.Presence):
-            self._present = [Presence(one.user, one.description, one.since) for one in message.present]
+            self._present = [Presence.of(one.user, one.description, one.since) for one in message.present]
             _call(self.on_presence)
         elif isinstance(message, m.Committed):
             _call(self.on_settled)
@@ -324,8 +330,8 @@ class RemoteStore:
 
     def _entered(self, document: type[Document]) -> ReplicaTable:
         name = table_of(document)
-        schema = self._schema(document, self._definitions.get(name))
-        definition = self._definitions.get(name)
+        definition = self._definitions.get(name)  # once: another kernel's may arrive at any moment
+        schema = self._schema(document, definition)
         if definition is None or digest(definition) != digest_of(schema):
             fields = msgspec.to_builtins(schema.definition_fields)
             self.session.ask(lambda request: m.Define(request, fields))
@@ -400,9 +406,13 @@ class RemoteStore:
         table = self._table(document)
         writes = build(table, source, self.runtime, self.runtime.now(), report)
         parts = list(_parts([(write.id, write.data or b"") for write in writes]))
-        for at, part in enumerate(parts, 1):
-            self.session.ask(partial(_load_part, table.schema.number, part, at == len(parts)))
+        for at, part in enumerate(parts):
+            self.session.ask(partial(_load_part, at, table.schema.number, part, at == len(parts) - 1))
         return len(writes)
+
+    def _wake(self) -> None:
+        for one in self._background:
+            one.wake()
 
     def close(self) -> None:
         """End the session; whoever waits gets StoreClosedError."""
@@ -459,8 +469,8 @@ class RemoteStore:
                     del self._results[key]
 
 
-def _load_part(table: int, part: list[tuple[str, bytes]], is_last: bool, request: int) -> m.LoadPart:
-    return m.LoadPart(request, table, part, is_last)
+def _load_part(at: int, table: int, part: list[tuple[str, bytes]], is_last: bool, request: int) -> m.LoadPart:
+    return m.LoadPart(request, at, table, part, is_last)
 
 
 def _parts(documents: list[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:

@@ -15,6 +15,8 @@ from traitlets import Bool
 from reactive_db.limits import Limits
 from reactive_db.remote.address import ENDPOINT
 from reactive_db.runtime import SystemRuntime
+from reactive_db.server.dashboard import handlers
+from reactive_db.server.jupyter_page import PAGES
 from reactive_db.server.jupyter_socket import JupyterSyncSocket
 from reactive_db.server.kernel_connection import PromptConnection, PromptStampingConnection, StampingConnection
 from reactive_db.server.stores import Stores
@@ -51,6 +53,7 @@ class ReactiveDB(ExtensionApp):
     ).tag(config=True)
 
     _address = ""  # what kernels were told
+    _stores: Stores | None = None
 
     def initialize_settings(self) -> None:
         """Set the class of the kernels' sockets, unless somebody else has.
@@ -71,10 +74,11 @@ class ReactiveDB(ExtensionApp):
             )
 
     def initialize_handlers(self) -> None:
-        """The one address so far: where the sync protocol is spoken."""
+        """Where the sync protocol is spoken, the page about the stores, and figures."""
         runtime = SystemRuntime()
         self._stores = Stores(runtime, Limits())
         self.handlers.append((rf"/{ENDPOINT}/sync", JupyterSyncSocket, {"stores": self._stores, "runtime": runtime}))
+        self.handlers += handlers(f"/{ENDPOINT}", PAGES, stores=self._stores)
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Tell kernels where the server is, which it knows only now. Its token is not theirs to have."""
@@ -87,4 +91,5 @@ class ReactiveDB(ExtensionApp):
         for variable in ADDRESS_VARIABLES:
             if os.environ.get(variable) == self._address:
                 del os.environ[variable]
-        await asyncio.to_thread(self._stores.close)
+        if self._stores is not None:
+            await asyncio.to_thread(self._stores.close)

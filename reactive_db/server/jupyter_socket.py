@@ -37,21 +37,26 @@ class JupyterSyncSocket(WebSocketMixin, SyncSocket, JupyterHandler):
 
     async def known(self) -> Caller | None:
         """The user that Jupyter knows, and what its authorizer allows."""
-        user = self.current_user
-        if user is None:
-            return None
-        may = [word for word, action in _ACTIONS.items() if await self._is_allowed(action)]
-        return Caller(str(getattr(user, "username", user)), frozenset(may))
+        return await user_of(self)
 
     def proven(self, answer: Any, nonce: str) -> Caller | None:
         """The owner of this server, if it is one of its kernels that answers."""
         kernel, given = str(answer["kernel"]), str(answer["proof"])
-        try:
-            key = bytes(self.kernel_manager.get_kernel(kernel).session.key)
-        except (KeyError, AttributeError):
+        if kernel not in self.kernel_manager:
             return None
+        key = bytes(self.kernel_manager.get_kernel(kernel).session.key)
         return Caller(owner(), EVERYTHING) if hmac.compare_digest(proof(key, kernel, nonce), given) else None
 
-    async def _is_allowed(self, action: str) -> bool:
-        answer: Any = self.authorizer.is_authorized(self, self.current_user, action, RESOURCE)
-        return bool(await ensure_async(answer) if isinstance(answer, Awaitable) else answer)
+
+async def user_of(handler: JupyterHandler) -> Caller | None:
+    """The user that Jupyter knows a request to be of, and what its authorizer allows."""
+    user = handler.current_user
+    if user is None:
+        return None
+    may = [word for word, action in _ACTIONS.items() if await _is_allowed(handler, action)]
+    return Caller(str(getattr(user, "username", user)), frozenset(may))
+
+
+async def _is_allowed(handler: JupyterHandler, action: str) -> bool:
+    answer: Any = handler.authorizer.is_authorized(handler, handler.current_user, action, RESOURCE)
+    return bool(await ensure_async(answer) if isinstance(answer, Awaitable) else answer)

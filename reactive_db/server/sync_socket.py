@@ -39,6 +39,7 @@ class SyncSocket(WebSocketHandler):
     def initialize(self, stores: Stores, runtime: Runtime) -> None:
         self._stores = stores
         self._nonce = runtime.random_bytes(_NONCE_BYTES).hex()
+        self._encoding = m.ENCODINGS.get(self.get_argument("format", "msgpack"), m.MSGPACK)
         self._session: ServerSession | None = None
         self._is_asked = False
         self._is_gone = False
@@ -73,9 +74,9 @@ class SyncSocket(WebSocketHandler):
         await self.write_message(json.dumps({"nonce": self._nonce}))
 
     async def on_message(self, frame: str | bytes) -> None:
-        if self._session is not None and isinstance(frame, bytes):
+        if self._session is not None and isinstance(frame, str) == self._encoding.is_text:
             try:
-                self._session.hear(frame)
+                self._session.hear(frame.encode() if isinstance(frame, str) else frame)
             except ReactiveDBError as error:
                 self._fail(error)
         elif self._is_asked and isinstance(frame, str):
@@ -115,11 +116,11 @@ class SyncSocket(WebSocketHandler):
         """Open the store and begin a session on it."""
         self._forget_deadline()
         try:
-            name = self.get_argument("store")
+            name = self.get_argument("store", "")
             if "read" not in caller.may:  # first of all: whoever may not even read learns nothing of what is here
                 raise PermissionDeniedError(f"{caller.name!r} may not read the stores of this server.")
             served = await self._loop.run_in_executor(
-                self._stores.workers, self._stores.open, name, "write" in caller.may
+                self._stores.workers, self._stores.open, name, "write" in caller.may and not self._encoding.is_text
             )
         except Exception as error:
             self._fail(error)
@@ -134,25 +135,29 @@ class SyncSocket(WebSocketHandler):
             add_callback(self._write, frame)
 
         def close() -> None:
-            add_callback(self.close)
+            add_callback(self._shut)
 
         def submit(work: Callable[[], None]) -> None:
             self._stores.submit(work)
 
-        return ServerSession(served, caller, send, submit, close)
+        return ServerSession(served, caller, send, submit, close, self._encoding)
 
     async def _write(self, frame: bytes) -> None:
         try:
-            await self.write_message(frame, binary=True)
+            await self.write_message(frame, binary=not self._encoding.is_text)
         except WebSocketClosedError:
             return
         if self._session is not None:
             self._session.drained()
 
+    async def _shut(self) -> None:
+        """Close, after the frames before it: the loop begins coroutines in the order in which it was given them."""
+        self.close()
+
     def _fail(self, error: Exception) -> None:
         """Say why, and end the connection."""
-        self._loop.add_callback(self._write, m.encode(failure(0, error)))
-        self._loop.add_callback(self.close)
+        self._loop.add_callback(self._write, self._encoding.encode(failure(0, error)))
+        self._loop.add_callback(self._shut)
 
 
 def owner() -> str:

@@ -31,6 +31,9 @@ class Hearer(Protocol):
     def welcomed(self, welcome: m.Welcome) -> None:
         """A connection begins: whatever was told before it is void."""
 
+    def begun(self) -> None:
+        """After `welcomed`: requests are answered again."""
+
     def told(self, message: m.Message) -> None:
         """A transition, or an answer, before whoever asked goes on."""
 
@@ -173,7 +176,8 @@ class ClientSession:
         if isinstance(message, m.Welcome):
             self._begin_anew(message)
         elif isinstance(message, m.Transition | m.Presence):
-            self._hearer.told(message)
+            if self.welcome is not None:
+                self._hearer.told(message)
         elif isinstance(message, m.Failed) and message.request == 0:
             self._refusal = error_of(message)
             self._has_begun.set()
@@ -226,6 +230,7 @@ class ClientSession:
             else:
                 send(m.encode(one.message))
         self._has_begun.set()
+        self._hearer.begun()
 
     def _answer(self, message: Any) -> None:
         with self._lock:
@@ -235,7 +240,10 @@ class ClientSession:
         if isinstance(message, m.Failed):
             waiting.error = error_of(message)
         else:
-            self._hearer.told(message)
+            try:
+                self._hearer.told(message)
+            except Exception as error:  # theirs who asked, and nobody else's
+                waiting.error = error
             waiting.answer.append(message)
         if not isinstance(message, m.SqlRows) or message.is_last:
             with self._lock:

@@ -14,12 +14,15 @@ after a disconnect is applied once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import msgspec
 
 from reactive_db.engine.read_set import Space
 from reactive_db.model.keys import KeyRange
+from reactive_db.sync.shown import ColumnShown, StoreShown
 
 VERSION: Final = 1
 """Of this protocol. A server speaks one; a client of another version is told so, and what to do."""
@@ -134,12 +137,27 @@ class LoadPart(Message, frozen=True, tag="load"):
     """Some documents of a bulk load; all are inserted, at one timestamp, when `is_last` comes."""
 
     request: int
+    number: int
+    """Which part of its load, from 0; a load that was given up has no last part."""
     table: int
     documents: list[tuple[str, bytes]]
     is_last: bool
 
 
-ClientMessage = Hello | Read | Count | Forget | Define | Commit | Sql | WatchPresence | LoadPart
+class Overview(Message, frozen=True, tag="overview"):
+    """Say how the store is, as a page shows it; and once, when something is different after that."""
+
+    request: int
+
+
+class Browse(Message, frozen=True, tag="browse"):
+    """Send the newest documents of a table, as text."""
+
+    request: int
+    table: str
+
+
+ClientMessage = Hello | Read | Count | Forget | Define | Commit | Sql | WatchPresence | LoadPart | Overview | Browse
 
 
 # --- from the server -------------------------------------------------------------------------------------------------
@@ -185,8 +203,11 @@ class Rows(Message, frozen=True, tag="rows"):
 
 
 class Counted(Message, frozen=True, tag="counted"):
+    """The answer to `Count`: right from `ts` on, until a transition touches the table."""
+
     request: int
     ts: int
+    range: Range
     count: int
 
 
@@ -243,11 +264,74 @@ class Failed(Message, frozen=True, tag="failed"):
     details: dict[str, Any]
 
 
-ServerMessage = Welcome | Transition | Rows | Counted | Defined | Committed | SqlRows | Loaded | Presence | Failed
+class OverviewIs(Message, frozen=True, tag="overviewis"):
+    """The answer to `Overview`."""
+
+    request: int
+    store: StoreShown
+
+
+class Browsed(Message, frozen=True, tag="browsed"):
+    """The answer to `Browse`: right at `ts`, the newest first."""
+
+    request: int
+    ts: int
+    columns: list[ColumnShown]
+    rows: list[list[str]]
+
+
+class Moved(Message, frozen=True, tag="moved"):
+    """Something is different since the last answer to `Overview`; said once for each."""
+
+    ts: int
+
+
+ServerMessage = (
+    Welcome
+    | Transition
+    | Rows
+    | Counted
+    | Defined
+    | Committed
+    | SqlRows
+    | Loaded
+    | Presence
+    | Failed
+    | OverviewIs
+    | Browsed
+    | Moved
+)
 
 encode: Final = msgspec.msgpack.Encoder(enc_hook=str).encode  # ids are a subclass of str
 _client: Final = msgspec.msgpack.Decoder(ClientMessage)
 _server: Final = msgspec.msgpack.Decoder(ServerMessage)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How the messages of a connection look: the same ones in the same order, whichever it is.
+
+    Attributes:
+        encode: a message of the server as a frame.
+        decode_client: a frame as a message of a client; raises msgspec.DecodeError.
+        is_text: frames are text.
+    """
+
+    encode: Callable[[Message], bytes]
+    decode_client: Callable[[bytes], Any]
+    is_text: bool
+
+
+MSGPACK: Final = Encoding(encode, _client.decode, is_text=False)
+"""What kernels speak."""
+
+JSON: Final = Encoding(
+    msgspec.json.Encoder(enc_hook=str).encode, msgspec.json.Decoder(ClientMessage).decode, is_text=True
+)
+"""What pages speak: arrays that begin with the tag of the message. Bytes are base64."""
+
+ENCODINGS: Final = {"msgpack": MSGPACK, "json": JSON}
+"""By what a connection asks for."""
 
 
 def decode_client(frame: bytes) -> ClientMessage:

@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+_log = logging.getLogger(__name__)
+
 Watched = tuple[Space, KeyRange]
 
 
@@ -111,11 +113,13 @@ class Publisher:
             self._news.pop(news, None)
 
     def watch(self, news: News, watched: Watched) -> None:
-        """Gather from now on what changes in a range. The caller has the lock.
+        """Gather from now on what changes in a range; nothing for a session that is over. The caller has the lock.
 
         Raises:
             LimitError: the session watches too many.
         """
+        if news not in self._news:
+            return
         if len(news.watched) >= limits.SESSION_RANGES_MAX:
             raise LimitError(
                 f"a session watches more than {limits.SESSION_RANGES_MAX:,} key ranges (SESSION_RANGES_MAX). Close "
@@ -130,6 +134,8 @@ class Publisher:
 
     def unwatch(self, news: News, watched: Watched) -> None:
         """Take `watch` back. The caller has the lock."""
+        if watched not in news.watched:
+            return  # the session is over
         space, key_range = watched
         self._index.remove(space, key_range, news)
         _count_down(news.watched, watched)
@@ -183,8 +189,8 @@ class Publisher:
 
     def _give_up(self, news: News) -> None:
         """So much has changed that asking anew is cheaper than telling it all."""
-        news.whole.update(number for number, _ in news.documents)
-        news.documents.clear()
+        news.whole.update(number for number, _ in news.documents if number != TABLES_NUMBER)
+        news.documents = {key: data for key, data in news.documents.items() if key[0] == TABLES_NUMBER}
 
     def _tell_whole(self, number: int) -> set[News]:
         woken = {news for news in self._news if number in news.tables or number in news.asked}

@@ -12,22 +12,29 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol
+
+import msgspec
 
 from reactive_db import limits
 from reactive_db.engine.read_set import BY_ID
 from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
 from reactive_db.engine.write_log import LoggedCommit
+from reactive_db.errors import SchemaError
+from reactive_db.model.codec import Converter
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import Id
 from reactive_db.model.keys import KeyRange, point
-from reactive_db.model.schema import TableSchema
-from reactive_db.storage.tables import Table, Write
+from reactive_db.model.schema import TABLES_NUMBER, TableDefinition, TableSchema
+from reactive_db.storage.tables import FOREVER, Table, Write
 from reactive_db.sync import messages as m
 from reactive_db.sync.coverage import LAST, Coverage
 
 _FIRST_DOCUMENTS = 64
+
+_NO_CLASS: Final = TableSchema(TableDefinition, TABLES_NUMBER, Converter(lambda name: None))
+"""In place of the schema of a table that no class here is of: who hears that a whole table changed does not look."""
 
 
 class Source(Protocol):
@@ -47,6 +54,8 @@ class ReplicaTable(Table):
         super().__init__(schema)
         self._source = source
         self._coverage: defaultdict[str, Coverage] = defaultdict(Coverage)
+        self._counts: dict[tuple[str, KeyRange], tuple[int, int]] = {}
+        """Since when a range that is not here has how many documents."""
 
     def get(self, id: str, ts: int) -> Document | None:
         key_range = point(id.encode())
@@ -73,12 +82,32 @@ class ReplicaTable(Table):
         lo, hi = key_range.lo, LAST if key_range.hi is None else key_range.hi
         if self._coverage[index].up_from(lo, ts) >= hi:
             return super().count(index, key_range, ts)
+        known = self._counts.get((index, key_range))
+        if known is not None and known[0] <= ts:
+            return known[1]
         number = self.schema.number
         answer = self._source.ask(lambda request: m.Count(request, m.Range.of((number, index), key_range)))
         assert isinstance(answer, m.Counted)
-        if answer.ts != ts:
+        if answer.ts != ts or self.is_retired:
             raise SnapshotPassed(self.schema.name)
         return answer.count
+
+    def take_count(self, index: str, key_range: KeyRange, since: int, count: int) -> None:
+        """A range has so many documents until the table is touched."""
+        if len(self._counts) >= limits.SQL_RESULTS_MAX:
+            self._counts.clear()
+        self._counts[index, key_range] = since, count
+
+    def touch(self) -> None:
+        """Something in the table is different; whatever it is, counts are not right any more."""
+        self._counts.clear()
+
+    def held_in(self, index: str, key_range: KeyRange) -> Iterator[Document]:
+        """The newest states of all documents in a range, whether or not that is still so."""
+        if index == BY_ID:
+            found = self.newest(key_range.lo.decode())
+            return iter([] if found is None else [found])
+        return (document for _, document in super().scan(index, key_range, FOREVER - 1, descending=False))
 
     def newest(self, id: str) -> Document | None:
         """The newest state that was told here, whether or not that is still so."""
@@ -92,6 +121,7 @@ class ReplicaTable(Table):
     def forget(self) -> None:
         """Nothing is known any more; what older snapshots see stays as long as they do."""
         self._coverage.clear()
+        self._counts.clear()
 
     @property
     def ranges(self) -> int:
@@ -103,14 +133,15 @@ class ReplicaTable(Table):
         found = super().get(id, ts)
         if found is None:
             return False
-        indexes = [name for name in self._coverage if name != BY_ID]
-        return any(self._coverage[name].holds(self.schema.index(name).key(found), ts) for name in indexes)
+        known = [(name, coverage) for name, coverage in self._coverage.copy().items() if name != BY_ID]
+        return any(coverage.holds(self.schema.index(name).key(found), ts) for name, coverage in known)
 
     def _fetch(self, index: str, key_range: KeyRange, ts: int, descending: bool, most: int) -> None:
         asked = m.Range.of((self.schema.number, index), key_range)
         answer = self._source.ask(lambda request: m.Read(request, asked, descending, most))
         assert isinstance(answer, m.Rows)
-        if answer.ts != ts:
+        # Who reads a table that another one took the place of meanwhile, which has the answer, asks that one.
+        if answer.ts != ts or self.is_retired:
             raise SnapshotPassed(self.schema.name)
 
 
@@ -134,36 +165,67 @@ class Replica:
         """Move everything to the timestamp of a transition."""
         with self.lock:
             writes: dict[int, list[Write]] = defaultdict(list)
+            whole = set(transition.whole)
             for written in transition.writes:
                 table = self.tables.get(written.table)
-                write = None if table is None else _write(table, written)
+                if table is None:
+                    continue
+                try:
+                    write = _write(table, written)
+                except msgspec.DecodeError:
+                    # Of a definition that the class here is not of. Who reads it asks, and is told so.
+                    whole.add(written.table)
+                    continue
                 if write is not None:
                     writes[written.table].append(write)
-            void = [number for number in {*transition.whole, *transition.touched} if number in self.tables]
-            for number in transition.whole:
-                if number in self.tables:
-                    self.tables[number].forget()
+            for number in {*whole, *transition.touched} & self.tables.keys():
+                self.tables[number].touch()
+            for number in whole & self.tables.keys():
+                self.tables[number].forget()
             self._apply(transition.ts, writes)
             changed = {number: (self.tables[number].schema, found) for number, found in writes.items()}
-            self._publish(transition, changed, is_bulk=False)
-            self._publish(transition, {number: (self.tables[number].schema, []) for number in void}, is_bulk=True)
+            self._publish(transition.ts, transition.source, changed, is_bulk=False)
+            self._void(transition.ts, transition.source, {*whole, *transition.touched})
             self.snapshots.head = self.snapshots.published = transition.ts
 
     def take_rows(self, rows: m.Rows) -> None:
-        """Take the documents of a range, which is known from now on."""
+        """Take the documents of a range, which is known from now on.
+
+        Raises:
+            SchemaError: they are of another definition than the class here.
+        """
+        covered = rows.covered
         with self.lock:
-            table = self.tables[rows.covered.table]
-            told = (_write(table, m.Written(rows.covered.table, id, data)) for id, data in rows.documents)
-            self._apply(rows.ts, {rows.covered.table: [one for one in told if one is not None and one.old != one.new]})
-            covered = rows.covered
+            table = self.tables[covered.table]
+            told = dict(rows.documents)
+            # What is here of a range that nobody kept fresh may be gone.
+            gone = [one.id for one in table.held_in(covered.index, covered.keys) if one.id not in told]
+            states = [*told.items(), *((id, None) for id in gone)]
+            try:
+                found = [_write(table, m.Written(covered.table, str(id), data)) for id, data in states]
+            except msgspec.DecodeError as error:
+                raise SchemaError(
+                    f"table {table.schema.name!r} was declared anew elsewhere, and documents do not fit the class here "
+                    f"any more: {error}. Declare it here in the same way."
+                ) from None
+            self._apply(rows.ts, {covered.table: [one for one in found if one is not None and _is_news(table, one)]})
             table.cover(covered.index, covered.keys, rows.ts)
 
-    def start(self, ts: int) -> None:
-        """Begin anew at `ts`: nothing is known, and whatever was found before may be wrong."""
+    def take_count(self, counted: m.Counted) -> None:
+        """Take how many documents a range has."""
+        with self.lock:
+            table = self.tables.get(counted.range.table)
+            if table is not None:
+                table.take_count(counted.range.index, counted.range.keys, counted.ts, counted.count)
+
+    def start(self, ts: int, numbers: Iterable[int]) -> None:
+        """Begin anew at `ts`: nothing is known, and whatever was found of the tables of a store may be wrong."""
         with self.lock:
             for table in self.tables.values():
                 table.forget()
-            self.snapshots.head = self.snapshots.published = max(ts, self.snapshots.published)
+            newest = max(ts, self.snapshots.published)
+            self._void(newest, "another connection", {*self.tables, *numbers})
+            self.snapshots.head = self.snapshots.published = newest
 
     def _apply(self, ts: int, writes: dict[int, list[Write]]) -> None:
         oldest = self.snapshots.oldest()
@@ -171,20 +233,45 @@ class Replica:
             self.tables[number].apply(ts, found)
             self.tables[number].vacuum(oldest)
 
-    def _publish(
-        self, transition: m.Transition, writes: dict[int, tuple[TableSchema, list[Write]]], is_bulk: bool
-    ) -> None:
+    def _void(self, ts: int, source: str, numbers: Iterable[int]) -> None:
+        """Tell that anything in some tables may be different; SQL reads tables that have no class here, too."""
+        known = {number: self.tables[number].schema if number in self.tables else _NO_CLASS for number in numbers}
+        self._publish(ts, source, {number: (schema, []) for number, schema in known.items()}, is_bulk=True)
+
+    def _publish(self, ts: int, source: str, writes: dict[int, tuple[TableSchema, list[Write]]], is_bulk: bool) -> None:
         if writes:
-            commit = LoggedCommit(transition.ts, transition.source, writes, is_bulk)
+            commit = LoggedCommit(ts, source, writes, is_bulk)
             for listener in self.listeners:
                 listener(commit)
 
 
 def _write(table: ReplicaTable, written: m.Written) -> Write | None:
     """From what is here to what was told; None if there is nothing here nor there."""
-    new = None if written.document is None else table.schema.decode(written.document)
+    new, data = (None, None) if written.document is None else _decoded(table.schema, written.document)
     old = table.newest(written.id)
-    return None if old is None and new is None else Write(Id(written.id), old, new, written.document)
+    return None if old is None and new is None else Write(Id(written.id), old, new, data)
+
+
+def _decoded(schema: TableSchema, data: bytes) -> tuple[Document, bytes]:
+    """A document, and how it is stored; without fields that a class which was declared elsewhere has, and ours not.
+
+    Raises:
+        msgspec.DecodeError: it does not fit the class here.
+    """
+    try:
+        return schema.decode(data), data
+    except msgspec.ValidationError:
+        fields = msgspec.msgpack.decode(data)
+        known = schema.layout.columns.keys() | {"_id", "_creationTime"}
+        if fields.keys() <= known:
+            raise
+        data = msgspec.msgpack.encode({name: value for name, value in fields.items() if name in known})
+        return schema.decode(data), data
+
+
+def _is_news(table: ReplicaTable, write: Write) -> bool:
+    """Whether the two states differ in anything: Python takes 1, 1.0 and True for equal."""
+    return write.old is None or write.new is None or table.schema.encode(write.old) != write.data
 
 
 def _end(key: bytes) -> bytes | None:

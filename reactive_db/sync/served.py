@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -14,18 +15,29 @@ from reactive_db.engine.bulk import SOURCE as LOAD
 from reactive_db.engine.read_set import BY_ID
 from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Transaction
-from reactive_db.errors import DocumentError, IdError, LimitError, PermissionDeniedError, SchemaError
+from reactive_db.errors import (
+    ConflictError,
+    DocumentError,
+    IdError,
+    LimitError,
+    PermissionDeniedError,
+    ReactiveDBError,
+    SchemaError,
+)
 from reactive_db.model.defined import defined_document
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import RANDOM_BYTES, new_id, table_number
-from reactive_db.model.keys import prefix_range
+from reactive_db.model.keys import EVERYTHING, prefix_range
 from reactive_db.model.schema import TableDefinition
 from reactive_db.storage.columns import Parameters
 from reactive_db.storage.sql_result import SqlResult
 from reactive_db.storage.tables import Table, Write
+from reactive_db.sync.activity import Activity
 from reactive_db.sync.definitions import digest, tables_named_in
 from reactive_db.sync.messages import Commit, Present, Range, Written
 from reactive_db.sync.publisher import Publisher
+
+_DAY_MS: Final = 86_400_000
 
 
 class SessionRecord(Document, table="_sessions", indexes={"by_session": ["session"]}):
@@ -35,6 +47,8 @@ class SessionRecord(Document, table="_sessions", indexes={"by_session": ["sessio
     user: str
     commit: int
     """The number of its last commit."""
+    seen: float
+    """When that was, in milliseconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,17 @@ class Caller:
         return "deploy" in self.may
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a session watches, and what waits for it: see `SessionShown`."""
+
+    ranges: int
+    tables: int
+    requests: int
+    documents: int
+    frames: int
+
+
 class Connected(Protocol):
     """A session that has a connection."""
 
@@ -67,6 +92,8 @@ class Connected(Protocol):
     def end(self) -> None: ...
 
     def presence_changed(self) -> None: ...
+
+    def load(self) -> Load: ...
 
 
 class Served:
@@ -81,12 +108,15 @@ class Served:
         self.store = store
         self.publisher = Publisher(store)
         self._records = store.catalog.table(SessionRecord)
+        self._forget_sessions()
         self._sessions: dict[str, tuple[Connected, float]] = {}
         self._lock = threading.Lock()
         self._defining = threading.Lock()
+        self.activity = Activity(store, self._records.schema.number)
 
     def close(self) -> None:
         """Bring everything to the disk and let go of the store."""
+        self.activity.close()
         self.publisher.close()
         self.store.close()
 
@@ -99,13 +129,13 @@ class Served:
             LimitError: there are too many.
         """
         with self._lock:
+            before, _ = self._sessions.pop(one.session, (None, 0.0))
             if len(self._sessions) >= limits.SESSIONS_MAX:
                 raise LimitError(
                     f"more than {limits.SESSIONS_MAX:,} sessions are connected to store {self.name!r} (SESSIONS_MAX). "
                     "Close notebooks that nobody uses.",
                     limit="SESSIONS_MAX",
                 )
-            before, _ = self._sessions.pop(one.session, (None, 0.0))
             self._sessions[one.session] = one, self.store.runtime.now()
         if before is not None:
             before.end()
@@ -124,11 +154,15 @@ class Served:
         with self._lock:
             return [Present(one.caller.name, one.description, since) for one, since in self._sessions.values()]
 
-    def _tell_presence(self) -> None:
+    def connected(self) -> list[tuple[Connected, float]]:
+        """Every session that is connected, and since when; the longest first."""
         with self._lock:
-            connected = [one for one, _ in self._sessions.values()]
-        for one in connected:
+            return list(self._sessions.values())
+
+    def _tell_presence(self) -> None:
+        for one, _ in self.connected():
             one.presence_changed()
+        self.activity.stir()
 
     # --- what they may do, and do -------------------------------------------------------------------------------------
 
@@ -167,6 +201,8 @@ class Served:
             wanted = msgspec.convert({**fields, "number": 0}, TableDefinition)
         except msgspec.ValidationError as error:
             raise SchemaError(f"this is no definition of a table: {error}.") from None
+        if wanted.name.startswith("_"):
+            raise SchemaError(f"table {wanted.name!r} is the store's own.")
         known = next((one for one in self.store.catalog.definitions() if one.name == wanted.name), None)
         if known is None or digest(known) != digest(wanted):
             with self._defining:
@@ -175,6 +211,7 @@ class Served:
     def last_commit(self, session: str) -> int:
         """The number of the last commit of a session, 0 if it made none."""
         record = self._record(session)
+        self.store.committer.wait_published(self.store.snapshots.head)  # until then it may still be lost
         return 0 if record is None else record.commit
 
     def commit(self, session: str, user: str, message: Commit) -> int:
@@ -185,23 +222,31 @@ class Served:
             DocumentError, IdError: a document does not fit; nothing was written.
             SchemaError: the documents were built for another definition of their table.
         """
+        try:
+            return self._commit(session, user, message)
+        except (_CommittedBefore, ReactiveDBError) as error:
+            # Whatever is wrong with it by now: where it read, for one, its own first arrival wrote.
+            if self.last_commit(session) < message.commit:
+                if isinstance(error, ConflictError):
+                    self.activity.lost(message.source, error.code)
+                raise
+            return self.store.published_ts
+
+    def _commit(self, session: str, user: str, message: Commit) -> int:
         transaction = _Arrived(self, session, user, message)
         for number, built_for in message.definitions.items():
             self._check_definition(number, built_for)
         for written in message.writes:
             transaction.put(_built(self.table(written.table), written))
         self.store.snapshots.begin_at(transaction.begin_ts)
-        try:
-            return self.store.committer.commit(transaction)
-        except _CommittedBefore:
-            self.store.committer.wait_published(self.store.snapshots.head)
-            return self.store.published_ts
+        return self.store.committer.commit(transaction)
 
     def load(self, number: int, documents: Iterable[tuple[str, bytes]]) -> int:
         """Insert documents in bulk, at one timestamp, which is returned."""
         table, head = self.table(number), self.store.snapshots.head
         built = [_built(table, Written(number, id, data)) for id, data in documents]
-        known = next((one.id for one in built if table.get(one.id, head) is not None), None)
+        ids = Counter(one.id for one in built)
+        known = next((id for id, count in ids.items() if count > 1 or table.get(id, head) is not None), None)
         if known is not None:
             raise DocumentError(f"a load inserts, and {known!r} is there already.", table=table.schema.name)
         writes = [Write(one.id, None, one.document, one.data) for one in built]
@@ -234,7 +279,7 @@ class Served:
             raise _CommittedBefore
         id = new_id(schema.number, self.store.runtime.random_bytes(RANDOM_BYTES), now) if before is None else before.id
         created = now if before is None else before.creation_time
-        document, data = schema.build(id, created, {"session": session, "user": user, "commit": commit})
+        document, data = schema.build(id, created, {"session": session, "user": user, "commit": commit, "seen": now})
         return Write(id, before, document, data)
 
     @property
@@ -248,6 +293,15 @@ class Served:
         record = next((document for _, document in found), None)
         assert record is None or isinstance(record, SessionRecord)
         return record
+
+    def _forget_sessions(self) -> None:
+        """Delete the records of sessions that nobody will go on with any more."""
+        oldest = self.store.runtime.now() - limits.SESSION_DAYS_MAX * _DAY_MS
+        transaction = self.store.begin("sessions long past")
+        for record in list(transaction.scan(self._records, "by_creation_time", EVERYTHING, descending=False)):
+            if isinstance(record, SessionRecord) and record.seen < oldest:
+                transaction.delete(self._records, record.id)
+        self.store.committer.commit(transaction)
 
     def _check_definition(self, number: int, built_for: str) -> None:
         definition = self.definition(number)
@@ -299,14 +353,14 @@ class _Arrived(Transaction):
         self._session = session
         self._user = user
         self._commit = message.commit
-        self._built: list[_Built] = []
+        self._built: dict[str, _Built] = {}
         for one in message.reads:
             self._add_read(one)
 
     def put(self, built: _Built) -> None:
         """Write a document; what was there before is found out when the Committer asks."""
         self.tables.setdefault(built.table.schema.number, built.table)
-        self._built.append(built)
+        self._built[built.id] = built
 
     @property
     def writes(self) -> dict[int, list[Write]]:
@@ -314,7 +368,7 @@ class _Arrived(Transaction):
         number = self._served.records_table.schema.number
         found = {number: [self._served.record_write(self._session, self._user, self._commit)]}
         head = self._served.store.snapshots.head
-        for one in self._built:
+        for one in self._built.values():
             old = one.table.get(one.id, head)
             if old is not None or one.document is not None:
                 found.setdefault(one.table.schema.number, []).append(Write(one.id, old, one.document, one.data))

@@ -13,21 +13,22 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
 from reactive_db import limits
 from reactive_db.engine.read_set import BY_ID
-from reactive_db.errors import LimitError, ProtocolError
+from reactive_db.errors import ConflictError, LimitError, ProtocolError
 from reactive_db.model.documents import Document
 from reactive_db.model.keys import KeyRange
 from reactive_db.storage.sql_result import to_ipc
 from reactive_db.storage.tables import Table
 from reactive_db.sync import messages as m
 from reactive_db.sync.failures import failure
+from reactive_db.sync.overview import browse, overview
 from reactive_db.sync.publisher import Publisher
-from reactive_db.sync.served import Caller, Served
+from reactive_db.sync.served import Caller, Load, Served
 
 _SESSION: Final = re.compile("[0-9a-f]{32}")
 _DESCRIPTION_CHARACTERS: Final = 200
@@ -42,6 +43,8 @@ _NEEDS: Final[dict[type[m.Message], str]] = {
     m.Forget: "read",
     m.Sql: "read",
     m.WatchPresence: "read",
+    m.Overview: "read",  # of what others do, it tells less to who may not deploy
+    m.Browse: "read",
     m.Define: "write",
     m.Commit: "write",
     m.LoadPart: "write",
@@ -54,7 +57,15 @@ class ServerSession:
     Responsibilities: the order of answers, permissions, limits of one connection. Not: sockets, or who the caller is.
     """
 
-    def __init__(self, served: Served, caller: Caller, send: Send, submit: Submit, close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        served: Served,
+        caller: Caller,
+        send: Send,
+        submit: Submit,
+        close: Callable[[], None],
+        encoding: m.Encoding = m.MSGPACK,
+    ) -> None:
         """`send` may be called on any thread and does not wait; `submit` calls a function soon on a worker thread."""
         self.caller = caller
         self.description = ""
@@ -62,6 +73,9 @@ class ServerSession:
         self._send = send
         self._submit = submit
         self._close = close
+        self._encoding = encoding
+        self._activity = served.activity
+        self._clock = served.store.runtime.monotonic
         self.session = ""
         self._news = served.publisher.join(self)
         self._frames: deque[bytes] = deque()
@@ -71,8 +85,10 @@ class ServerSession:
         self._is_due = False
         self._hears_presence = False
         self._is_presence_due = False
+        self._is_move_due = False
         self._unsent = 0
         self._loading: list[tuple[str, bytes]] = []
+        self._loaded_parts = 0
         self._lock = threading.Lock()
 
     # --- what the connection tells us ---------------------------------------------------------------------------------
@@ -101,6 +117,7 @@ class ServerSession:
     def closed(self) -> None:
         """The connection is gone."""
         self._is_open = False
+        self._activity.look_away(self)
         self._served.publisher.leave(self._news)
         self._served.leave(self)
 
@@ -114,6 +131,18 @@ class ServerSession:
             self._is_presence_due = True
             self.wake()
 
+    def moved(self) -> None:
+        """The store is not any more as the last overview said; see `Looker`."""
+        self._is_move_due = True
+        self.wake()
+
+    def load(self) -> Load:
+        """What it watches and what waits for it, just now."""
+        news = self._news
+        with self._lock:
+            requests, frames = len(self._frames), self._unsent
+        return Load(len(news.watched), len(news.asked), requests, len(news.documents), frames)
+
     def wake(self) -> None:
         """There is news; see `Wakeable`."""
         if not self._is_due:
@@ -126,7 +155,8 @@ class ServerSession:
         """Say what has changed, if it may be said now; else whoever is in the way calls again."""
         with self._lock:
             self._is_due = True
-            if self._is_answering or self._unsent >= limits.SESSION_UNSENT_MAX or not self._is_open:
+            is_begun = self._is_open and bool(self.session)
+            if not is_begun or self._is_answering or self._unsent >= limits.SESSION_UNSENT_MAX:
                 return
             self._is_due = False
             publisher = self._served.publisher
@@ -137,12 +167,17 @@ class ServerSession:
             if self._is_presence_due:
                 self._is_presence_due = False
                 self._out(m.Presence(self._served.present()))
+            if self._is_move_due:
+                self._is_move_due = False
+                self._out(m.Moved(publisher.ts))
 
     def _out(self, *messages: m.Message) -> None:
         """Send; the caller has the lock, so that what is sent has one order."""
         for message in messages:
             self._unsent += 1
-            self._send(m.encode(message))
+            frame = self._encoding.encode(message)
+            self._activity.sent(len(frame), type(message) is m.Transition)
+            self._send(frame)
 
     def _work(self) -> None:
         while True:
@@ -154,19 +189,31 @@ class ServerSession:
             self._answer(frame)
 
     def _answer(self, frame: bytes) -> None:
-        request = 0
+        request, kind, started = 0, "unknown", self._clock()
         try:
-            message = decoded(frame)
-            request = getattr(message, "request", 0)
+            message = decoded(frame, self._encoding)
+            request, kind = getattr(message, "request", 0), KINDS[type(message)]
             if (type(message) is m.Hello) == bool(self.session):
                 raise ProtocolError("a connection begins with `hello`, once.")
             self._served.check(self.caller, _NEEDS[type(message)])
             _ANSWERS[type(message)](self, message)
         except Exception as error:
+            if not isinstance(error, ConflictError):
+                self._activity.refused(self.caller.name, kind, error)
+            self._fail(request, error)
+        self._activity.answered(kind, self._clock() - started)
+        if kind not in _LOOKS:  # else a page would hear of its own looking, and look again, for ever
+            self._activity.stir()
+
+    def _fail(self, request: int, error: Exception) -> None:
+        """Answer with an error; who lost a race has heard of the winner before, and can run on what that wrote."""
+        if request == 0 or not self.session:
             with self._lock:
-                self._out(failure(request, error))
-            if request == 0:
-                self._close()
+                self._out(failure(0, error))
+            self._close()
+        else:
+            with self._answering() as answer:
+                answer.messages = [failure(request, error)]
 
     @contextmanager
     def _answering(self, watch: Callable[[Publisher], object] = lambda publisher: None) -> Iterator[_Answer]:
@@ -175,23 +222,21 @@ class ServerSession:
         The transition to that timestamp goes out before the answer, and others wait until it is out.
         """
         publisher, answer = self._served.publisher, _Answer()
-        with self._lock:
-            self._is_answering = True
-            with publisher.lock:
-                try:
-                    watch(publisher)
-                finally:
-                    answer.ts = publisher.ts
-                    transition = self._news.take(answer.ts)
         snapshots = self._served.store.snapshots
-        snapshots.begin_at(answer.ts)
+        with self._lock, publisher.lock:
+            watch(publisher)
+            self._is_answering = True
+            answer.ts = publisher.ts
+            transition = self._news.take(answer.ts)
+            snapshots.begin_at(answer.ts)  # while nothing newer can be published: what it sees is all there
         try:
             yield answer
         finally:
             snapshots.end(answer.ts)
             with self._lock:
                 self._is_answering = False
-                self._out(*([transition] if transition is not None else []), *answer.messages)
+                before = [] if transition is None or answer.is_first else [transition]
+                self._out(*before, *answer.messages)
             if self._is_due:
                 self.flush()
 
@@ -204,9 +249,10 @@ class ServerSession:
         if not _SESSION.fullmatch(message.session):
             raise ProtocolError("a session is named by 32 hex digits.")
         served = self._served
-        self.session, self.description = message.session, message.description[:_DESCRIPTION_CHARACTERS]
-        served.enter(self)
         with self._answering() as answer:
+            answer.is_first = True
+            self.session, self.description = message.session, message.description[:_DESCRIPTION_CHARACTERS]
+            served.enter(self)
             answer.messages = [
                 m.Welcome(
                     version=m.VERSION,
@@ -241,7 +287,7 @@ class ServerSession:
         table = self._served.table(asked.table)
         with self._answering(lambda publisher: self._news.asked.add(asked.table)) as answer:
             count = table.count(asked.index, asked.keys, answer.ts)
-            answer.messages = [m.Counted(message.request, answer.ts, count)]
+            answer.messages = [m.Counted(message.request, answer.ts, asked, count)]
 
     def _on_forget(self, message: m.Forget) -> None:
         with self._served.publisher.lock:
@@ -258,7 +304,12 @@ class ServerSession:
             answer.messages = [m.Committed(message.request, ts)]
 
     def _on_load(self, message: m.LoadPart) -> None:
+        if message.number not in (0, self._loaded_parts):
+            raise ProtocolError(f"part {message.number} of a load came after {self._loaded_parts} parts.")
+        if message.number == 0:
+            self._loading = []  # of one that was given up
         self._loading += message.documents
+        self._loaded_parts = message.number + 1
         if len(self._loading) > limits.LOAD_DOCUMENTS_MAX:
             self._loading = []
             raise LimitError(
@@ -266,7 +317,7 @@ class ServerSession:
                 limit="LOAD_DOCUMENTS_MAX",
             )
         if message.is_last:
-            documents, self._loading = self._loading, []
+            documents, self._loading, self._loaded_parts = self._loading, [], 0
             self._served.load(message.table, documents)
         with self._answering() as answer:
             answer.messages = [m.Loaded(message.request, answer.ts)]
@@ -274,6 +325,17 @@ class ServerSession:
     def _on_watch_presence(self, message: m.WatchPresence) -> None:
         self._hears_presence = True
         self.presence_changed()
+
+    def _on_overview(self, message: m.Overview) -> None:
+        self._activity.look(self)  # first: what changes meanwhile is told
+        shown = overview(self._served, self)
+        with self._lock:
+            self._out(m.OverviewIs(message.request, shown))
+
+    def _on_browse(self, message: m.Browse) -> None:
+        browsed = browse(self._served, message.request, message.table)
+        with self._lock:
+            self._out(browsed)
 
     def _on_sql(self, message: m.Sql) -> None:
         served, publisher = self._served, self._served.publisher
@@ -301,6 +363,8 @@ class _Answer:
     def __init__(self) -> None:
         self.ts = 0
         self.messages: Sequence[m.Message] = ()
+        self.is_first = False
+        """Nothing was said before it, and it moves the client to `ts` by itself."""
 
 
 _ANSWERS: Final[dict[type[m.Message], Callable[[ServerSession, Any], None]]] = {
@@ -313,17 +377,24 @@ _ANSWERS: Final[dict[type[m.Message], Callable[[ServerSession, Any], None]]] = {
     m.LoadPart: ServerSession._on_load,
     m.Sql: ServerSession._on_sql,
     m.WatchPresence: ServerSession._on_watch_presence,
+    m.Overview: ServerSession._on_overview,
+    m.Browse: ServerSession._on_browse,
 }
 
+KINDS: Final = {kind: str(kind.__struct_config__.tag) for kind in _ANSWERS}
+"""What each request is called in figures."""
 
-def decoded(frame: bytes) -> m.ClientMessage:
+_LOOKS: Final = {KINDS[m.Overview], KINDS[m.Browse]}
+
+
+def decoded(frame: bytes, encoding: m.Encoding = m.MSGPACK) -> m.ClientMessage:
     """What a client said.
 
     Raises:
         ProtocolError: it is no message.
     """
     try:
-        return m.decode_client(frame)
+        return cast("m.ClientMessage", encoding.decode_client(frame))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"this is no message of the protocol: {error}.") from None
 

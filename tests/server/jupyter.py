@@ -34,7 +34,6 @@ from tests.servers import (
 
 V1 = "v1.kernel.websocket.jupyter.org"
 LEGACY = ""
-AUTHORIZATION = {"Authorization": f"token {TOKEN}"}
 
 
 class JupyterServer:
@@ -42,12 +41,14 @@ class JupyterServer:
 
     Attributes:
         url: where it listens, with its base.
-        process: what a test may end.
+        process: what a test may end; of a server that a Hub started, the Hub's.
         log: what it wrote.
+        authorization: what requests show.
     """
 
-    def __init__(self, url: str, process: subprocess.Popen[Any], log: Path) -> None:
+    def __init__(self, url: str, process: subprocess.Popen[Any], log: Path, token: str = TOKEN) -> None:
         self.url = url
+        self.authorization = {"Authorization": f"token {token}"}
         self.process = process
         self._log = log
 
@@ -66,11 +67,11 @@ class JupyterServer:
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(f"{self.url}/{path}", data, AUTHORIZATION), timeout=START_SECONDS_MAX) as answer:
+        with urlopen(Request(f"{self.url}/{path}", data, self.authorization), timeout=START_SECONDS_MAX) as answer:
             return json.load(answer)
 
     def end_kernel(self, kernel: str) -> None:
-        request = Request(f"{self.url}/api/kernels/{kernel}", headers=AUTHORIZATION, method="DELETE")
+        request = Request(f"{self.url}/api/kernels/{kernel}", headers=self.authorization, method="DELETE")
         urlopen(request, timeout=START_SECONDS_MAX).close()
 
     @contextmanager
@@ -94,7 +95,7 @@ class KernelSocket:
         self._socket = websocket.create_connection(
             f"{address}?session_id={self._session.session}",
             timeout=START_SECONDS_MAX,
-            header=AUTHORIZATION,
+            header=jupyter.authorization,
             subprotocols=[protocol] if protocol else None,
         )
         self._is_v1 = self._socket.subprotocol == V1
@@ -150,9 +151,7 @@ def running_server(scratch: Path, *config: str) -> Iterator[JupyterServer]:
     folder, settings = scratch / "notebooks", scratch / "config"
     folder.mkdir()
     have_kernels_listen(scratch)
-    (settings / "jupyter_server_config.d").mkdir(parents=True)
-    extensions = {"ServerApp": {"jpserver_extensions": {**_others(), "tests.server.probe": True}}}
-    (settings / "jupyter_server_config.d" / "tests.json").write_text(json.dumps(extensions), "utf-8")
+    enable_only_ours(settings, "tests.server.probe")
     lines = ['c.ServerApp.base_url = "/of/a/hub"', 'c.ServerApp.identity_provider_class = "tests.server.probe.OneUser"']
     (settings / "jupyter_server_config.py").write_text("\n".join([*lines, *config]), "utf-8")
     port, log = free_port(), scratch / "server.log"
@@ -162,9 +161,15 @@ def running_server(scratch: Path, *config: str) -> Iterator[JupyterServer]:
         yield JupyterServer(url, process, log)
 
 
-def _others() -> dict[str, bool]:
-    """Each extension that is installed but ours, as turned off: they take seconds, and have warnings of their own."""
+def enable_only_ours(settings: Path, *more: str) -> None:
+    """Have servers with these settings load our extension, `more`, and none of the others that are installed.
+
+    They take seconds, and have warnings of their own.
+    """
     enabled: dict[str, bool] = {}
     for file in (Path(sys.prefix) / "etc" / "jupyter" / "jupyter_server_config.d").glob("*.json"):
         enabled |= json.loads(file.read_text("utf-8"))["ServerApp"]["jpserver_extensions"]
-    return {name: False for name in enabled if not name.startswith("reactive_db")}
+    wanted = {name: False for name in enabled if not name.startswith("reactive_db")} | dict.fromkeys(more, True)
+    (settings / "jupyter_server_config.d").mkdir(parents=True)
+    file = settings / "jupyter_server_config.d" / "tests.json"
+    file.write_text(json.dumps({"ServerApp": {"jpserver_extensions": wanted}}), "utf-8")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from jupyter_server.auth import IdentityProvider, User
+from jupyter_server.auth import Authorizer, IdentityProvider, User
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from jupyter_server.utils import url_path_join
@@ -21,6 +21,13 @@ class OneUser(IdentityProvider):
 
     def generate_anonymous_user(self, handler: Any) -> User:
         return User(username=USER)
+
+
+class OnlyReads(Authorizer):
+    """Whoever is logged in may read stores, and do everything else on the server."""
+
+    def is_authorized(self, handler: Any, user: User, action: str, resource: str) -> bool:
+        return resource != "reactive_db" or action == "read"
 
 
 class OwnConnection(ZMQChannelsWebsocketConnection):

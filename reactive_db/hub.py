@@ -24,6 +24,8 @@ _ACCESS: Final = f"access:services!service={SERVICE}"
 _OWN_SERVER: Final = ("users:activity!user", "access:servers!server")
 """What a user's server may do at the Hub where nobody has set anything else; the Hub wants it said again."""
 
+_EVERY_ADDRESS: Final = {"", "0.0.0.0", "::"}
+
 Names = str | Iterable[str]
 
 
@@ -52,7 +54,15 @@ def config(
         port: where the service listens.
         host: on which of the machine's addresses; `"0.0.0.0"` if users' servers are on other machines or in containers.
         url: how users' servers reach the service, `"http://hub:8910"`, if not at `host` and `port`.
+
+    Raises:
+        ValueError: `host` stands for every address, and `url` does not say which one users' servers are to take.
     """
+    if url is None and host in _EVERY_ADDRESS:
+        raise ValueError(
+            f"host={host!r} is every address of this machine. Say which one users' servers reach, such as "
+            f'url="http://hub.internal:{port}".'
+        )
     _setting(c.JupyterHub, "services", []).append(_service(Path(stores).expanduser().resolve(), host, port))
     _setting(c.JupyterHub, "custom_scopes", {}).update(SCOPES)
     roles = _setting(c.JupyterHub, "load_roles", [])

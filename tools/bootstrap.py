@@ -109,8 +109,8 @@ def set_up_hub_proxy() -> None:
     subprocess.run(command, stdout=subprocess.DEVNULL)
     if not HUB_PROXY_SCRIPT.exists():
         say(
-            f"{HUB_PROXY} could not be installed from npm; the reason is above. The JupyterHub tests are skipped. If it "
-            "is the network, run this command again when it is back."
+            f"{HUB_PROXY} could not be installed from npm; the reason is above. The JupyterHub tests are skipped. If "
+            "it is the network, run this command again when it is back."
         )
 
 

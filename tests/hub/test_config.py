@@ -108,6 +108,13 @@ def test_everybody_has_the_role_that_all_users_have(given: list[dict[str, Any]])
     assert "reactive-db-read" not in found
 
 
+def test_every_address_is_none_to_be_told() -> None:
+    c = Config()
+    with pytest.raises(ValueError, match=r'such as url="http://hub\.internal:8910"'):
+        hub.config(c, host="0.0.0.0")
+    assert c == Config()
+
+
 def test_servers_elsewhere_are_told_another_address() -> None:
     c = Config()
     hub.config(c, host="0.0.0.0", url="http://hub.internal:8910/")

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Final, Protocol, Self
 
@@ -288,6 +288,9 @@ class RemoteStore:
                     f'module that declares `class …(rdb.Document, table="{definition.name}")`.'
                 )
             found = self._table(document)
+        elif current_document(found.schema.document) is not found.schema.document:
+            with suppress(SchemaError):  # refused: the old definition stays in force for all but users of the new class
+                found = self._table(found.schema.document)
         return self._seen(transaction, found)
 
     def definitions(self) -> list[TableDefinition]:

@@ -10,7 +10,8 @@ every append that was acknowledged is there once, one that was not at most once,
 one to says the same, and every kernel's live handle shows what the server has.
 
 A query sees a snapshot of its kernel's, which may be older than what another kernel has committed: against real time
-nothing is asked of it.
+nothing is asked of it. A handle that says that it is stale is not judged by what it shows: while the server is out of
+reach it may be older than what a function of its kernel has seen. In the end every handle has to be current.
 """
 
 from __future__ import annotations
@@ -278,11 +279,17 @@ class Life:
                 reads = [step for step in steps if step.kind != "append"]
                 self._record(number, lambda: database.run(look, reads))
             case 1:
-                self._record(number, lambda: kernel.everything.value)
+                self._look(number, kernel)
             case 2:
                 self._record(number, lambda: database.run(append, steps, True), steps)
             case _:
                 self._record(number, lambda: database.run(append, steps, False), steps)
+
+    def _look(self, number: int, kernel: Kernel) -> None:
+        """What the handle shows, unless it says that this is not right any more; both are read as one."""
+        shown = kernel.everything._shown
+        if shown.status == "current":
+            self._record(number, lambda: shown.value)
 
     def _record(self, caller: int, run: Callable[[], list[Operation]], steps: list[Step] | None = None) -> None:
         started = next(self._clock)

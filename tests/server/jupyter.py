@@ -89,7 +89,7 @@ class JupyterServer:
 class KernelSocket:
     """One websocket to a kernel."""
 
-    def __init__(self, jupyter: JupyterServer, kernel: str, protocol: str, username: str) -> None:
+    def __init__(self, jupyter: JupyterServer, kernel: str, protocol: str = V1, username: str = "") -> None:
         self._session = Session(username=username)
         address = f"ws{jupyter.url.removeprefix('http')}/api/kernels/{kernel}/channels"
         self._socket = websocket.create_connection(

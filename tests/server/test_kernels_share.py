@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -56,12 +55,19 @@ def until(handle, is_so):
 def kernels(jupyter: JupyterServer, request: pytest.FixtureRequest) -> Iterator[list[KernelSocket]]:
     """As many kernels as the test asks for, with the program above and a store of the test's own as `db`."""
     store = request.node.name.replace("[", "-").rstrip("]")
-    with ExitStack() as opened:
-        names = [jupyter.new_kernel() for _ in range(request.param)]
-        found = [opened.enter_context(jupyter.connection(kernel=name)) for name in names]
-        everywhere(found, PROGRAM + f"\ndb = rdb.connect({store!r}); shown = db.live(notes)")
-        yield found
-    for name in names:
+    names = [jupyter.new_kernel() for _ in range(request.param)]
+
+    def prepared(name: str) -> KernelSocket:
+        # Read at once: the server gives up a socket that does not answer its pings for 30 s.
+        socket = KernelSocket(jupyter, name)
+        socket.run(PROGRAM + f"\ndb = rdb.connect({store!r}); shown = db.live(notes)")
+        return socket
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        found = list(pool.map(prepared, names))
+    yield found
+    for socket, name in zip(found, names, strict=True):
+        socket.close()
         jupyter.end_kernel(name)
 
 

@@ -4,7 +4,7 @@ The programs are those of `tests/test_oracle.py`: schema changes, functions, mut
 step is made by one of three kernels, whose connections are cut and come back between the steps.
 
 Not in the suite yet: of four runs of 150 programs two failed, with a handle that says it is current and is not. A class
-that is declared anew in the middle of a program is suspected. `REACTIVE_DB_CAMPAIGN=long ./test` with this file runs it.
+that is declared anew amid a program is suspected. `REACTIVE_DB_CAMPAIGN=long ./test` with this file runs it.
 """
 
 from __future__ import annotations

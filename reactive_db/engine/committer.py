@@ -60,6 +60,8 @@ class Committer:
     Attributes:
         listeners: called with every commit, before anybody may see it.
         on_settled: called on any thread, without a lock, when fewer commits wait or the store has failed.
+        keeps_log: transactions that run elsewhere, at snapshots that nobody holds open here, are judged too: the write
+            log reaches back to its limit, not to the oldest snapshot.
     """
 
     def __init__(self, journal: Journal, flusher: Flusher, snapshots: Snapshots, validates: bool = True) -> None:
@@ -67,6 +69,7 @@ class Committer:
         self.listeners: list[Listener] = []
         self.on_settled: list[Callable[[], None]] = []
         self.conflicts = 0
+        self.keeps_log = False
         self._lost_races: deque[LostRace] = deque(maxlen=limits.LOST_RACES_MAX)
         self._journal = journal
         self._flusher = flusher
@@ -229,7 +232,7 @@ class Committer:
             table.apply(ts, writes, is_bulk)
             table.vacuum(oldest)
         self._write_log.append(logged)
-        self._write_log.trim(oldest)
+        self._write_log.trim(0 if self.keeps_log else oldest)
         with self._mutex:
             self._queue.append(assigned)
             self._unpublished[ts] = assigned

@@ -17,12 +17,12 @@ from reactive_db import limits
 from reactive_db.engine.access import Listener, Presence, Report, Status
 from reactive_db.engine.bulk import build
 from reactive_db.engine.lost_race import LostRace
-from reactive_db.engine.snapshots import SnapshotPassed
+from reactive_db.engine.snapshots import SnapshotPassed, Unreachable
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import ConflictError, IdError, SchemaError
 from reactive_db.limits import Limits
-from reactive_db.model.codec import Converter, encoder, to_plain
+from reactive_db.model.codec import Converter, decoder, encoder, to_plain
 from reactive_db.model.documents import Document, current_document, declared_document, declared_documents, table_of
 from reactive_db.model.ids import table_number
 from reactive_db.model.keys import EVERYTHING
@@ -45,11 +45,10 @@ from reactive_db.sync.replica import Replica, ReplicaTable
 _BACK_OFF_SECONDS: Final = 0.002
 _BACK_OFF_DOUBLINGS: Final = 6
 
-_decode_definition: Final = msgspec.msgpack.Decoder(TableDefinition, dec_hook=lambda type_, value: type_(value)).decode
+_decode_definition: Final = decoder(TableDefinition).decode
 _log = logging.getLogger(__name__)
 
 Listeners = list[Callable[[], None]]
-"""Called by the receiving thread, which must not be kept waiting."""
 
 
 class Connection(Protocol):
@@ -69,9 +68,10 @@ class RemoteStore:
     Responsibilities: the tables of this kernel's classes, commits and their retries, SQL. Not: how frames travel.
 
     Attributes:
-        on_settled: called when `published_ts`, `status` or `pending` may be different.
-        on_lost: called when the connection is lost: nothing is kept fresh until `on_begun`.
-        on_begun: called when there is a connection: what was found before may be wrong.
+        on_settled: called by the mover's thread when `published_ts`, `status` or `pending` may be different.
+        on_lost: called by the receiving thread, which must not be kept waiting, when the connection is lost: nothing is
+            kept fresh until `on_begun`.
+        on_begun: called by the receiving thread: what was found before may be wrong, and is kept fresh again.
         conflicts: how many races commits of this kernel lost.
     """
 
@@ -96,6 +96,8 @@ class RemoteStore:
         self._definitions: dict[str, TableDefinition] = {}
         self._by_class: dict[type[Document], ReplicaTable] = {}
         self._results: OrderedDict[bytes, tuple[list[int], SqlResult]] = OrderedDict()
+        self._fullness_max = 1.0
+        self._has_forgotten = False
         self._random = runtime.random()
         self._is_closed = threading.Event()
         self._lock = threading.Lock()
@@ -117,7 +119,8 @@ class RemoteStore:
     def follow(self, advance: Callable[[], None], lose: Callable[[], None], regain: Callable[[], None]) -> None:
         """Have `advance` called when something has changed, `lose` and `regain` with the connection.
 
-        Each on a thread that may wait for answers, which the receiving thread may not.
+        Each on the mover's thread, which may wait for answers; the receiving thread may not. So may whoever hears of
+        `on_settled`: they may be anybody.
         """
         steps: deque[Callable[[], None]] = deque()
 
@@ -125,6 +128,8 @@ class RemoteStore:
             while steps:
                 steps.popleft()()
             advance()
+            self._stay_small()
+            _call(self.on_settled)
 
         mover = Background(work, "reactive_db-mover")
         self._background.append(mover)
@@ -136,7 +141,6 @@ class RemoteStore:
 
             return note
 
-        self.on_settled.append(mover.wake)
         self.on_presence.append(mover.wake)
         self.on_lost.append(then(lose))
         self.on_begun.append(then(regain))
@@ -147,36 +151,58 @@ class RemoteStore:
         if welcome.ts < self.published_ts:
             _log.warning("store %r went back to ts %d; everything is read anew", welcome.name, welcome.ts)
         self._take_definitions(welcome.definitions)
-        with self._lock:
-            self._results.clear()
-        with self._lock:
-            numbers = {definition.number for definition in self._definitions.values()}
-        self.replica.start(welcome.ts, numbers)
+        self._start_anew(welcome.ts)
 
     def begun(self) -> None:
         if self._hears_presence:
             self.session.say(m.WatchPresence())
         _call(self.on_begun)
-        _call(self.on_settled)
+        self._wake()
 
     def told(self, message: m.Message) -> None:
         if isinstance(message, m.Transition):
             self._take_definitions(message.writes)
             self.replica.take(message)
-            _call(self.on_settled)
+            self._wake()
         elif isinstance(message, m.Rows):
             self.replica.take_rows(message)
+            if self.replica.fullness > self._fullness_max:
+                self._wake()
+        elif isinstance(message, m.Forgotten):
+            self._start_anew(message.ts)
+            _call(self.on_begun)
         elif isinstance(message, m.Counted):
             self.replica.take_count(message)
         elif isinstance(message, m.Presence):
             self._present = [Presence.of(one.user, one.description, one.since) for one in message.present]
             _call(self.on_presence)
         elif isinstance(message, m.Committed):
-            _call(self.on_settled)
+            self._wake()
 
     def cut_off(self) -> None:
         _call(self.on_lost)
-        _call(self.on_settled)
+        self._wake()
+
+    def _start_anew(self, ts: int) -> None:
+        """Know nothing: classes find their tables again when they are next used."""
+        with self._lock:
+            self._results.clear()
+            self._by_class = {}
+            numbers = {definition.number for definition in self._definitions.values()}
+        self.replica.start(ts, numbers)
+
+    def _stay_small(self) -> None:
+        """Forget everything when too much is known here; what live queries need is read again, and little else is.
+
+        If they alone need more than half as much as there may be, there may be twice what they need.
+        """
+        if self._has_forgotten:
+            self._has_forgotten = False
+            self._fullness_max = max(1.0, 2 * self.replica.fullness)
+        elif self.replica.fullness > self._fullness_max:
+            with suppress(Unreachable):  # all is forgotten with the connection
+                self._has_forgotten = True
+                self.session.ask(m.Forget)
 
     # --- transactions; see `StoreAccess` ------------------------------------------------------------------------------
 
@@ -244,7 +270,6 @@ class RemoteStore:
             request=0,
             commit=0,
             begin_ts=transaction.begin_ts,
-            time=transaction.now,
             source=transaction.source,
             reads=[m.Range.of(space, key_range) for space, key_range in transaction.read_set],
             writes=[m.Written(number, one.id, one.data) for number, found in writes.items() for one in found],
@@ -322,14 +347,16 @@ class RemoteStore:
             SchemaMismatchError: documents in the store do not fit it.
         """
         found = self._by_class.get(document)
-        if found is not None:
+        if found is not None and not found.is_retired:
             return found
         with self._defining:
             current = current_document(document)
-            if current not in self._by_class:
-                self._by_class[current] = self._entered(current)
-            self._by_class[document] = self._by_class[current]
-            return self._by_class[current]
+            found = self._by_class.get(current)
+            # Retired: all was forgotten, perhaps while it was being entered.
+            if found is None or found.is_retired:
+                found = self._entered(current)
+            self._by_class[current] = self._by_class[document] = found
+            return found
 
     def _entered(self, document: type[Document]) -> ReplicaTable:
         name = table_of(document)

@@ -96,7 +96,9 @@ class Count(Message, frozen=True, tag="count"):
 
 
 class Forget(Message, frozen=True, tag="forget"):
-    """Watch nothing any more; the client starts anew. Not answered."""
+    """Watch nothing any more: the client begins anew when it has the answer."""
+
+    request: int
 
 
 class Define(Message, frozen=True, tag="define"):
@@ -113,7 +115,6 @@ class Commit(Message, frozen=True, tag="commit"):
     request: int
     commit: int
     begin_ts: int
-    time: float
     source: str
     reads: list[Range]
     writes: list[Written]
@@ -216,6 +217,13 @@ class Defined(Message, frozen=True, tag="defined"):
     ts: int
 
 
+class Forgotten(Message, frozen=True, tag="forgotten"):
+    """What was told before is not kept fresh; what is told from now on is."""
+
+    request: int
+    ts: int
+
+
 class Committed(Message, frozen=True, tag="committed"):
     """A transition has reached `ts` before, if the client watches anything that was written."""
 
@@ -292,6 +300,7 @@ ServerMessage = (
     | Rows
     | Counted
     | Defined
+    | Forgotten
     | Committed
     | SqlRows
     | Loaded

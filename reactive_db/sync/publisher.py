@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from reactive_db import limits
@@ -147,7 +147,7 @@ class Publisher:
         for watched in list(news.watched.elements()):
             self.unwatch(news, watched)
         news.asked.clear()
-        news.documents.clear()
+        news.documents = _definitions_among(news.documents)
         news.whole.clear()
         news.touched.clear()
 
@@ -190,7 +190,7 @@ class Publisher:
     def _give_up(self, news: News) -> None:
         """So much has changed that asking anew is cheaper than telling it all."""
         news.whole.update(number for number, _ in news.documents if number != TABLES_NUMBER)
-        news.documents = {key: data for key, data in news.documents.items() if key[0] == TABLES_NUMBER}
+        news.documents = _definitions_among(news.documents)
 
     def _tell_whole(self, number: int) -> set[News]:
         woken = {news for news in self._news if number in news.tables or number in news.asked}
@@ -215,6 +215,11 @@ class Publisher:
         table = self._store.catalog.loaded_table(TABLES_NUMBER)
         assert table is not None
         return [(TABLES_NUMBER, id, data) for id, data in table.stored()]
+
+
+def _definitions_among(documents: Mapping[tuple[int, str], bytes | None]) -> dict[tuple[int, str], bytes | None]:
+    """Those of the table of tables, which every session watches whatever it forgets."""
+    return {key: data for key, data in documents.items() if key[0] == TABLES_NUMBER}
 
 
 def _tell(woken: set[News]) -> None:

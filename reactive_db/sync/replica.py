@@ -161,6 +161,14 @@ class Replica:
         self.tables: dict[int, ReplicaTable] = {}
         self.lock = threading.RLock()
 
+    @property
+    def fullness(self) -> float:
+        """How much is known here, as a part of what should be at most, REPLICA_RANGES_MAX and REPLICA_DOCUMENTS_MAX."""
+        with self.lock:
+            ranges = sum(table.ranges for table in self.tables.values())
+            documents = sum(map(len, self.tables.values()))
+        return max(ranges / limits.REPLICA_RANGES_MAX, documents / limits.REPLICA_DOCUMENTS_MAX)
+
     def take(self, transition: m.Transition) -> None:
         """Move everything to the timestamp of a transition."""
         with self.lock:
@@ -196,7 +204,9 @@ class Replica:
         """
         covered = rows.covered
         with self.lock:
-            table = self.tables[covered.table]
+            table = self.tables.get(covered.table)
+            if table is None:
+                return  # its class was forgotten since it was asked for: whoever asked runs again
             told = dict(rows.documents)
             # What is here of a range that nobody kept fresh may be gone.
             gone = [one.id for one in table.held_in(covered.index, covered.keys) if one.id not in told]
@@ -221,10 +231,12 @@ class Replica:
     def start(self, ts: int, numbers: Iterable[int]) -> None:
         """Begin anew at `ts`: nothing is known, and whatever was found of the tables of a store may be wrong."""
         with self.lock:
+            known = {*self.tables, *numbers}
             for table in self.tables.values():
-                table.forget()
+                table.is_retired = True  # who is reading it goes on, as long as it need not ask
+            self.tables.clear()
             newest = max(ts, self.snapshots.published)
-            self._void(newest, "another connection", {*self.tables, *numbers})
+            self._void(newest, "another connection", known)
             self.snapshots.head = self.snapshots.published = newest
 
     def _apply(self, ts: int, writes: dict[int, list[Write]]) -> None:

@@ -99,13 +99,14 @@ class Connected(Protocol):
 class Served:
     """One store that sessions share.
 
-    Responsibilities: tables by their definitions, writes that arrive as messages, each session's last commit. Not:
-    connections, or who may do what.
+    Responsibilities: tables by their definitions, writes that arrive as messages, each session's last commit, who is
+    connected. Not: connections, or finding out who somebody is.
     """
 
     def __init__(self, name: str, store: Store) -> None:
         self.name = name
         self.store = store
+        store.committer.keeps_log = True
         self.publisher = Publisher(store)
         self._records = store.catalog.table(SessionRecord)
         self._forget_sessions()
@@ -236,8 +237,9 @@ class Served:
         transaction = _Arrived(self, session, user, message)
         for number, built_for in message.definitions.items():
             self._check_definition(number, built_for)
+        tables = {number: self.table(number) for number in {written.table for written in message.writes}}
         for written in message.writes:
-            transaction.put(_built(self.table(written.table), written))
+            transaction.put(_built(tables[written.table], written))
         self.store.snapshots.begin_at(transaction.begin_ts)
         return self.store.committer.commit(transaction)
 

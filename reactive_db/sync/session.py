@@ -290,8 +290,8 @@ class ServerSession:
             answer.messages = [m.Counted(message.request, answer.ts, asked, count)]
 
     def _on_forget(self, message: m.Forget) -> None:
-        with self._served.publisher.lock:
-            self._served.publisher.forget(self._news)
+        with self._answering(lambda publisher: publisher.forget(self._news)) as answer:
+            answer.messages = [m.Forgotten(message.request, answer.ts)]
 
     def _on_define(self, message: m.Define) -> None:
         self._served.define(message.definition)

@@ -114,7 +114,7 @@ class Client:
         self.commits += 1
         begin_ts = self.wire.served.publisher.ts if begin_ts is None else begin_ts
         definitions = {schema.number: digest_of(schema)}
-        return m.Commit(self.number(), self.commits, begin_ts, 0.0, "t:write", reads or [], writes, definitions)
+        return m.Commit(self.number(), self.commits, begin_ts, "t:write", reads or [], writes, definitions)
 
     def write(self, schema: TableSchema, *writes: m.Written) -> m.Committed:
         return self.answer(self.commit_of(schema, list(writes)), m.Committed)

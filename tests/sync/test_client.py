@@ -89,7 +89,7 @@ class Talk:
         begin_ts, pending = self.wire.served.publisher.ts, self.session.pending
         made = Asking(
             lambda: self.session.commit(
-                lambda request, number: m.Commit(request, number, begin_ts, 0.0, "t", reads, [note], {})
+                lambda request, number: m.Commit(request, number, begin_ts, "t", reads, [note], {})
             )
         )
         until(lambda: self.session.pending > pending)

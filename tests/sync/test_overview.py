@@ -124,7 +124,7 @@ def test_a_lost_race_is_counted_and_is_no_failure(served: Served, page: Page, ke
     kernels[0].database.run(note, "x")
     (table,) = [one for one in served.store.definitions() if one.name == "overview_notes"]
     whole = m.Range(table.number, "by_creation_time", b"", None, 0)
-    stale = m.Commit(9, 1, 0, 0.0, "slow", [whole], [], {})
+    stale = m.Commit(9, 1, 0, "slow", [whole], [], {})
     with pytest.raises(ConflictError):
         served.commit("ef" * 16, "ada", stale)
     page.ask(stale)
@@ -193,5 +193,5 @@ def test_a_store_that_is_closed_hears_of_nothing(served: Served) -> None:
 
 
 def test_json_says_the_same_as_msgpack() -> None:
-    message = m.Commit(1, 2, 3, 4.0, "é", [m.Range(1, "by_id", b"a", None, 0)], [m.Written(1, "x", b"\x81")], {7: "d"})
+    message = m.Commit(1, 2, 3, "é", [m.Range(1, "by_id", b"a", None, 0)], [m.Written(1, "x", b"\x81")], {7: "d"})
     assert m.JSON.decode_client(m.JSON.encode(message)) == m.MSGPACK.decode_client(m.MSGPACK.encode(message)) == message

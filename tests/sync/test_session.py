@@ -65,7 +65,7 @@ def test_a_welcome_knows_every_table_and_the_sessions_last_commit(wire: Wire) ->
         m.Hello(m.VERSION + 1, SESSION, ""),
         m.Hello(m.VERSION, "not hex", ""),
         m.Hello(m.VERSION, SESSION.upper(), ""),
-        m.Forget(),
+        m.Forget(1),
         m.Sql(1, "SELECT 1", None),
         b"",
         b"\xc1",
@@ -367,7 +367,7 @@ def valid_messages(schema: Any) -> list[m.Message]:
     one = m.Range.of((schema.number, "by_topic"), topic(schema, "a"))
     note = inserted(schema, 1, topic="a")
     by_id = m.Range(schema.number, "by_id", note.id.encode(), note.id.encode() + b"\0", 32)
-    commit = m.Commit(4, 1, 5, 0.0, "t:write", [anywhere, by_id], [note], {})
+    commit = m.Commit(4, 1, 5, "t:write", [anywhere, by_id], [note], {})
     return [
         m.Hello(m.VERSION, SESSION, "a test"),
         m.Read(1, one, False, 10),
@@ -378,7 +378,7 @@ def valid_messages(schema: Any) -> list[m.Message]:
         m.Define(6, msgspec.to_builtins(schema.definition_fields)),
         m.Sql(7, "SELECT count(*) FROM sync_notes", [1]),
         m.LoadPart(8, 0, schema.number, [(note.id, note.document or b"")], True),
-        m.Forget(),
+        m.Forget(1),
         m.WatchPresence(),
     ]
 
@@ -467,7 +467,7 @@ def test_whatever_a_client_sends_other_sessions_and_the_store_notice_nothing(fra
 
 
 def _needs_no_answer(frame: bytes) -> bool:
-    return isinstance(m.decode_client(frame), m.Forget | m.WatchPresence)
+    return isinstance(m.decode_client(frame), m.WatchPresence)
 
 
 def test_a_key_range_that_cannot_be_harms_nobody(wire: Wire) -> None:

@@ -13,9 +13,7 @@ SESSION = "0" * 32
 
 def commit(served: Served, number: int) -> int:
     ts = served.store.published_ts
-    message = m.Commit(
-        request=1, commit=number, begin_ts=ts, time=0.0, source="test", reads=[], writes=[], definitions={}
-    )
+    message = m.Commit(request=1, commit=number, begin_ts=ts, source="test", reads=[], writes=[], definitions={})
     return served.commit(SESSION, "ada", message)
 
 

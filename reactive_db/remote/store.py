@@ -112,6 +112,11 @@ class RemoteStore:
         """The store at an address, over a websocket."""
         return cls(str(address), lambda end: Link(address, kernel, end, runtime), runtime, limits_)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all that the server has said is done with."""
+        return all(one.is_idle for one in self._background)
+
     def wait_until_open(self, seconds: float) -> None:
         """Return when there is a connection; raises what it was refused for, or OfflineError after `seconds`."""
         self.session.wait_until_open(seconds)

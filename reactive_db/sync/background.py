@@ -16,11 +16,17 @@ class Background:
         self._work = work
         self._woken = threading.Event()
         self._is_closed = False
+        self._is_working = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
         self._woken.set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was set off is done."""
+        return not (self._is_working or self._woken.is_set())
 
     def close(self) -> None:
         """Do not begin again; waits for what is under way, unless that calls this."""
@@ -32,6 +38,7 @@ class Background:
     def _run(self) -> None:
         while True:
             self._woken.wait()
+            self._is_working = True  # before it is no longer woken, so that it is never idle in between
             self._woken.clear()
             if self._is_closed:
                 return
@@ -39,3 +46,5 @@ class Background:
                 self._work()
             except Exception:
                 _log.exception("work in the background failed; the next change sets it off again")
+            finally:
+                self._is_working = False

@@ -262,6 +262,16 @@ class Kernel:
 
     def settle(self) -> None:
         """Return when everything that was said has been heard, and every handle shows it."""
-        self.wire.settle()
+        self._come_to_rest()
         self.database._scheduler.advance()
+        self._come_to_rest()
+
+    def _come_to_rest(self) -> None:
+        """The mover may be in the middle of what the connection has set off, or wait for an answer that is held."""
         self.wire.settle()
+        pause = threading.Event()
+        for _ in range(int(PATIENCE_SECONDS * 1_000)):
+            if self.store.is_at_rest or self.link.connection.is_held:
+                return
+            pause.wait(0.001)
+        raise AssertionError("the mover does not come to rest")

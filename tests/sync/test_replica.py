@@ -13,6 +13,7 @@ from reactive_db.database import Database
 from reactive_db.errors import OfflineError, SchemaError
 from reactive_db.model.documents import on_declared
 from reactive_db.sync import messages as m
+from reactive_db.sync.replica import ReplicaTable
 from reactive_db.sync.served import Served
 from reactive_db.testing.threads import PATIENCE_SECONDS
 from reactive_db.testing.wire import Kernel, Wire
@@ -207,6 +208,14 @@ def test_what_left_every_range_and_then_the_store_is_gone(here: Kernel, there: D
     here.settle()
     assert here.database.run(weights, "b") == []
     assert here.database.run(get, id) is None
+
+
+def test_a_replica_that_keeps_what_is_gone_is_caught(
+    here: Kernel, there: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReplicaTable, "held_in", lambda self, index, key_range: iter(()))
+    with pytest.raises(AssertionError):
+        test_what_left_every_range_and_then_the_store_is_gone(here, there)
 
 
 def test_what_left_every_range_and_changed_there_is_as_it_is(here: Kernel, there: Database) -> None:

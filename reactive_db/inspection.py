@@ -12,7 +12,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from html import escape
 from reprlib import repr as short
 from typing import Any, Final
@@ -27,8 +27,8 @@ from reactive_db.errors import ArgumentError, IdError, SchemaError, StoreError
 from reactive_db.functions.contexts import MutationCtx
 from reactive_db.functions.definitions import mutation
 from reactive_db.handles import Connection, QueryHandle
-from reactive_db.model.codec import decoder, encoder
-from reactive_db.model.defined import defined_document
+from reactive_db.model.codec import encoder
+from reactive_db.model.defined import reading_class
 from reactive_db.model.documents import Document, declared_document, table_of
 from reactive_db.model.ids import Id, table_number
 from reactive_db.model.layout import layout_of
@@ -40,8 +40,6 @@ from reactive_db.reactive.scheduler import Scheduler
 
 _DOCUMENTS: Final = "documents of a table"
 """Our own live queries, which are no part of what is inspected."""
-
-_decode_definition: Final = decoder(TableDefinition).decode
 
 _log = logging.getLogger(__name__)
 
@@ -294,7 +292,7 @@ def _tell(reference: weakref.ref[Inspection]) -> None:
 
 def _newest(store: StoreAccess, definition: TableDefinition) -> Compute:
     """The newest documents of a table at a timestamp."""
-    document = _undeclared(encoder.encode(definition))
+    document = reading_class(definition)
 
     def compute(ts: int, page_end: str | None) -> Outcome:
         transaction = store.read_at(ts, _DOCUMENTS)
@@ -306,12 +304,6 @@ def _newest(store: StoreAccess, definition: TableDefinition) -> Compute:
         return Outcome(ts, transaction.read_set, value, error)
 
     return compute
-
-
-@lru_cache(limits.TABLES_MAX)
-def _undeclared(definition: bytes) -> type[Document]:
-    """A class that documents of a table can be read as; it declares nothing. Kept, for it takes a while to make."""
-    return defined_document(_decode_definition(definition))
 
 
 # --- summaries -------------------------------------------------------------------------------------------------------
@@ -375,7 +367,7 @@ def _short_name(source: str) -> str:
 def _fields(definition: TableDefinition, declared: type[Document] | None) -> dict[str, str]:
     """The type of every field: as its class has it, or what the store knows of that."""
     is_here = declared is not None and _is_of(declared, definition)
-    hints = typing.get_type_hints(declared if is_here else _undeclared(encoder.encode(definition)), include_extras=True)
+    hints = typing.get_type_hints(declared if is_here else reading_class(definition), include_extras=True)
     return {name: type_text(hints[name]) for name in definition.columns}
 
 

@@ -46,6 +46,10 @@ class TableDefinition(Document, table="_tables"):
     """What the document class accepts and fills in, as `stored_types` writes it: enough to make a class like it."""
 
 
+decode_definition: Final[Callable[[bytes], TableDefinition]] = decoder(TableDefinition).decode
+"""Of a definition as it is stored."""
+
+
 class Index:
     """An ordered index of a table: the fields, the creation time, the id."""
 
@@ -357,5 +361,6 @@ __all__ = [
     "TableDefinition",
     "TableLayout",
     "TableSchema",
+    "decode_definition",
     "decode_fault",
 ]

@@ -22,11 +22,11 @@ from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import ConflictError, IdError, SchemaError
 from reactive_db.limits import Limits
-from reactive_db.model.codec import Converter, decoder, encoder, to_plain
+from reactive_db.model.codec import Converter, encoder, to_plain
 from reactive_db.model.documents import Document, current_document, declared_document, declared_documents, table_of
 from reactive_db.model.ids import table_number
 from reactive_db.model.keys import EVERYTHING
-from reactive_db.model.schema import TABLES_NUMBER, TableDefinition, TableSchema
+from reactive_db.model.schema import TABLES_NUMBER, TableDefinition, TableSchema, decode_definition
 from reactive_db.remote.address import Address
 from reactive_db.remote.kernel import Kernel, description
 from reactive_db.remote.link import End, Link
@@ -45,7 +45,6 @@ from reactive_db.sync.replica import Replica, ReplicaTable
 _BACK_OFF_SECONDS: Final = 0.002
 _BACK_OFF_DOUBLINGS: Final = 6
 
-_decode_definition: Final = decoder(TableDefinition).decode
 _log = logging.getLogger(__name__)
 
 Listeners = list[Callable[[], None]]
@@ -387,7 +386,7 @@ class RemoteStore:
         found = [written.document for written in writes if written.table == TABLES_NUMBER]
         for data in found:
             if data is not None:
-                definition = _decode_definition(data)
+                definition = decode_definition(data)
                 with self._lock:
                     self._definitions[definition.name] = definition
 

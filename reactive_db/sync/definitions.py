@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
 
 import msgspec
 
 from reactive_db import limits
-from reactive_db.model.codec import decoder, encoder
-from reactive_db.model.schema import TableDefinition, TableSchema
+from reactive_db.model.codec import encoder
+from reactive_db.model.schema import TableDefinition, TableSchema, decode_definition
 from reactive_db.storage.client_tables import words
 from reactive_db.storage.history import VIEW as HISTORY
-
-_decode: Final = decoder(TableDefinition).decode
 
 
 @lru_cache(limits.TABLES_MAX)
@@ -31,7 +28,7 @@ def digest(definition: TableDefinition) -> str:
 
 @lru_cache(limits.TABLES_MAX)
 def _digest_of_text(definition: bytes) -> str:
-    return _digest(TableSchema.plain_definition(_decode(definition)))
+    return _digest(TableSchema.plain_definition(decode_definition(definition)))
 
 
 def tables_named_in(statement: str, definitions: Iterable[TableDefinition]) -> list[int]:

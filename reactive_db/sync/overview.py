@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import typing
-from functools import lru_cache
 from typing import Final
 
 from reactive_db import limits
 from reactive_db.engine.snapshots import SnapshotPassed
 from reactive_db.errors import IdError, LimitError
-from reactive_db.model.codec import decoder, encoder
-from reactive_db.model.defined import defined_document
-from reactive_db.model.documents import Document
+from reactive_db.model.defined import reading_class
 from reactive_db.model.schema import TableDefinition
 from reactive_db.model.type_text import type_text
 from reactive_db.presentation import cell_text
@@ -21,8 +18,6 @@ from reactive_db.sync.shown import ColumnShown, RaceShown, SessionShown, StoreSh
 
 _BROWSE: Final = "browse"
 _NUMBERS: Final = {"int", "float", "Decimal", "int | None", "float | None", "Decimal | None"}
-
-_decode_definition: Final = decoder(TableDefinition).decode
 
 
 def overview(served: Served, asker: Connected) -> StoreShown:
@@ -53,7 +48,7 @@ def browse(served: Served, request: int, name: str) -> Browsed:
     definition = next((one for one in store.definitions() if one.name == name), None)
     if definition is None:
         raise IdError(f"this store has no table {name!r}.")
-    document = _undeclared(encoder.encode(definition))
+    document = reading_class(definition)
     for _ in range(limits.BROWSE_TRIES_MAX):
         with store.snapshot(with_columns=False) as ts:
             try:
@@ -119,18 +114,6 @@ def _session(one: Connected, since: float, is_you: bool) -> SessionShown:
 
 
 def _columns(definition: TableDefinition) -> list[ColumnShown]:
-    return list(_columns_of(encoder.encode(definition)))
-
-
-@lru_cache(limits.TABLES_MAX)
-def _columns_of(definition: bytes) -> tuple[ColumnShown, ...]:
-    hints = typing.get_type_hints(_undeclared(definition), include_extras=True)
-    names = _decode_definition(definition).columns
-    types = {name: type_text(hints[name]) for name in names}
-    return tuple(ColumnShown(name, type_, type_ in _NUMBERS) for name, type_ in types.items())
-
-
-@lru_cache(limits.TABLES_MAX)
-def _undeclared(definition: bytes) -> type[Document]:
-    """A class that documents of a table can be read as. Kept, for it takes a while to make."""
-    return defined_document(_decode_definition(definition))
+    hints = typing.get_type_hints(reading_class(definition), include_extras=True)
+    types = {name: type_text(hints[name]) for name in definition.columns}
+    return [ColumnShown(name, type_, type_ in _NUMBERS) for name, type_ in types.items()]

@@ -68,10 +68,15 @@ def serve(host: str, port: int, token: str | None, stores: Path | None, recheck:
     for name in ("tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
     folder = (stores or stores_folder()).expanduser().resolve()
-    if "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
-        _serve_hub(folder, recheck)
-    else:
-        _serve_token(folder, host, port, token)
+    is_of_hub = "JUPYTERHUB_SERVICE_PREFIX" in os.environ
+    try:
+        if is_of_hub:
+            _serve_hub(folder, recheck)
+        else:
+            _serve_token(folder, host, port, token)
+    except ImportError as error:
+        extra = "hub" if is_of_hub else "serve"
+        raise click.ClickException(f"{error}. Install it for this Python: pip install 'reactive-db[{extra}]'") from None
 
 
 # What only this command needs is imported here: others need not wait for it.
@@ -93,10 +98,8 @@ def _serve_token(folder: Path, host: str, port: int, given: str | None) -> None:
 
 
 def _serve_hub(folder: Path, recheck: float) -> None:
-    try:
-        from reactive_db.server.hub_identity import HubIdentity
-    except ImportError as error:
-        raise click.ClickException(f"{error}. Install it for this Python: pip install 'reactive-db[hub]'") from None
+    from reactive_db.server.hub_identity import HubIdentity
+
     address = urlsplit(os.environ.get("JUPYTERHUB_SERVICE_URL", ""))
     if not address.hostname or not address.port:
         raise click.ClickException(

@@ -34,7 +34,7 @@ def put(ctx: rdb.MutationCtx, id: rdb.Id[Counter], n: int, changed_ns: int = 0) 
 def bump(ctx: rdb.MutationCtx, id: rdb.Id[Counter]) -> None:
     ctx.db.patch(id, n=ctx.db.get(id).n + 1)
 """
-IN_MEMORY, DURABLE = "rdb.connect()", "rdb.connect('benchmark')"
+IN_MEMORY, DURABLE = "rdb.connect(':memory:')", "rdb.connect('benchmark')"
 
 TABLE_PROGRAM = """
 %load_ext reactive_db

@@ -34,6 +34,7 @@ from reactive_db.limits import Limits
 from reactive_db.model import validators as v
 from reactive_db.model.documents import Document, Object
 from reactive_db.model.ids import Id
+from reactive_db.model.policy import anyone, owner, policy, role
 from reactive_db.model.validators import table
 from reactive_db.model.values import MISSING
 from reactive_db.query.bounds import Bound, between, gt, gte, lt, lte
@@ -63,6 +64,7 @@ __all__ = [
     "SqlResult",
     "TableQuery",
     "action",
+    "anyone",
     "between",
     "connect",
     "errors",
@@ -71,7 +73,10 @@ __all__ = [
     "lt",
     "lte",
     "mutation",
+    "owner",
+    "policy",
     "query",
+    "role",
     "table",
     "v",
 ]

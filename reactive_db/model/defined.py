@@ -12,6 +12,7 @@ from reactive_db import limits
 from reactive_db.errors import SchemaError
 from reactive_db.model.codec import Converter, encoder
 from reactive_db.model.documents import Document, _checked_indexes
+from reactive_db.model.policy import check_policy
 from reactive_db.model.schema import TableDefinition, TableSchema, decode_definition
 from reactive_db.model.stored_types import class_of_types
 
@@ -34,6 +35,9 @@ def defined_document(definition: TableDefinition) -> type[Document]:
         document = class_of_types(definition.schema, definition.name)
         document.__table__ = definition.name
         document.__indexes__ = _checked_indexes(document, definition.name, definition.indexes)
+        document.__policy__ = definition.policy
+        if definition.policy is not None:
+            check_policy(definition.policy, document, definition.name)
         is_whole = TableSchema(document, definition.number, _CONVERTER).is_defined_by(definition)
     except Exception as error:
         # Of any kind: what garbage trips over depends on the garbage.

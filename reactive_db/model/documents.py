@@ -14,6 +14,7 @@ import msgspec
 from reactive_db import limits
 from reactive_db.errors import SchemaError
 from reactive_db.model.ids import Id
+from reactive_db.model.policy import Policy, check_policy
 
 SYSTEM_FIELDS: Final = ("id", "creation_time")
 SYSTEM_INDEXES: Final = ("by_id", "by_creation_time")
@@ -41,7 +42,7 @@ class ObjectMeta(msgspec.StructMeta):
 
 
 class DocumentMeta(ObjectMeta):
-    """Reads `table=` and `indexes=` of a document class and declares it."""
+    """Reads `table=`, `indexes=` and `policy=` of a document class and declares it."""
 
     def __new__(
         mcls: type[DocumentMeta],
@@ -51,16 +52,22 @@ class DocumentMeta(ObjectMeta):
         *,
         table: str | None = None,
         indexes: Mapping[str, Sequence[str]] | None = None,
+        policy: Policy | None = None,
         **options: Any,
     ) -> DocumentMeta:
         shadowed = [field for field in SYSTEM_FIELDS if bases and field in namespace.get("__annotations__", {})]
         if shadowed and name != "Document":
             raise SchemaError(f"document class {name!r} declares {shadowed[0]!r}, which every document has. Rename it.")
         cls = super().__new__(mcls, name, bases, namespace, **options)
+        if table is None and policy is not None:
+            raise SchemaError(f"document class {name!r} has a policy and no table. Pass `table=` too.")
         if table is not None:
             document = cast("type[Document]", cls)
             document.__table__ = table
             document.__indexes__ = _checked_indexes(document, table, indexes or {})
+            document.__policy__ = policy
+            if policy is not None:
+                check_policy(policy, document, table)
             is_new = table not in _declared
             _declared[table] = document
             _declarations.append(table)
@@ -91,10 +98,12 @@ class Document(msgspec.Struct, metaclass=DocumentMeta, frozen=True, kw_only=True
 
     `id` and `creation_time` (milliseconds since the epoch) are given by the store on insert.
     Documents never change; `ctx.db.patch` and `ctx.db.replace` write a new state under the same id.
+    With `policy=rdb.policy(…)`, a server shows each user only some documents, and lets them write only some.
     """
 
     __table__: ClassVar[str]
     __indexes__: ClassVar[dict[str, tuple[str, ...]]]
+    __policy__: ClassVar[Policy | None]
     __is_shareable__: ClassVar[bool] = False
     # No field can be changed in place; known once a store has looked at the class.
 
@@ -107,7 +116,11 @@ class Document(msgspec.Struct, metaclass=DocumentMeta, frozen=True, kw_only=True
         creation_time: float = msgspec.field(name="_creationTime", default=cast(Any, None))
 
         def __init_subclass__(
-            cls, *, table: str | None = None, indexes: Mapping[str, Sequence[str]] | None = None
+            cls,
+            *,
+            table: str | None = None,
+            indexes: Mapping[str, Sequence[str]] | None = None,
+            policy: Policy | None = None,
         ) -> None: ...
 
 

@@ -25,6 +25,7 @@ from reactive_db.model.documents import SYSTEM_FIELDS, Document, table_of
 from reactive_db.model.ids import Id
 from reactive_db.model.keys import document_key, encode_value
 from reactive_db.model.layout import ColumnType, TableLayout, has_ids_as_keys, layout_of
+from reactive_db.model.policy import Policy
 from reactive_db.model.stored_types import types_text
 from reactive_db.model.values import MISSING, find_fault, path_step
 
@@ -44,6 +45,8 @@ class TableDefinition(Document, table="_tables"):
     indexes: dict[str, list[str]]
     schema: str
     """What the document class accepts and fills in, as `stored_types` writes it: enough to make a class like it."""
+    policy: Policy | None = None
+    """Who may read and write which documents; None: who may read and write the store."""
 
 
 decode_definition: Final[Callable[[bytes], TableDefinition]] = decoder(TableDefinition).decode
@@ -70,6 +73,7 @@ class TableSchema:
         layout: its number, name and columns.
         document: the class of its documents.
         indexes: by name, without `by_id`, which is no ordered index but the table itself.
+        policy: who may read and write which documents, where the store is shared.
         is_shareable: no field can be changed in place, so one object may serve every reader.
     """
 
@@ -78,6 +82,7 @@ class TableSchema:
         self.number = number
         self.document = document
         self.layout = layout_of(document, number, self.name)
+        self.policy = document.__policy__
         self.indexes = {"by_creation_time": Index("by_creation_time", (), {})}
         for name, fields in document.__indexes__.items():
             _check_paths(f"index {name!r} of table {self.name!r}", fields, self.layout.columns)
@@ -196,6 +201,7 @@ class TableSchema:
             "columns": self.layout.columns,
             "indexes": {name: list(fields) for name, fields in self.document.__indexes__.items()},
             "schema": types_text(self.document),
+            "policy": self.policy,
         }
 
     def is_defined_by(self, definition: TableDefinition) -> bool:

@@ -20,6 +20,7 @@ from reactive_db.errors import SchemaError
 from reactive_db.model.codec import exactly, one_of
 from reactive_db.model.documents import Document, DocumentMeta, Object, ObjectMeta
 from reactive_db.model.ids import Id
+from reactive_db.model.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +146,21 @@ def object(fields: Mapping[str, Validator]) -> Validator:
     return Validator(ObjectMeta("Object", (Object,), _namespace(fields), kw_only=True))
 
 
-def table(name: str, /, indexes: Mapping[str, Sequence[str]] | None = None, **fields: Validator) -> Any:
+def table(
+    name: str,
+    /,
+    indexes: Mapping[str, Sequence[str]] | None = None,
+    policy: Policy | None = None,
+    **fields: Validator,
+) -> Any:
     """Declare a table: the document class it returns is like one declared with `class`.
 
     Raises:
         SchemaError: a field is no validator, or a name cannot be one.
     """
     class_name = "".join(part.capitalize() for part in name.split("_"))
-    return DocumentMeta(class_name, (Document,), _namespace(fields), table=name, indexes=indexes, kw_only=True)
+    options: dict[str, Any] = {"table": name, "indexes": indexes, "policy": policy}
+    return DocumentMeta(class_name, (Document,), _namespace(fields), **options, kw_only=True)
 
 
 def _namespace(fields: Mapping[str, Validator]) -> dict[str, Any]:

@@ -179,6 +179,11 @@ class Database:
         return self._store.published_ts
 
     @property
+    def user(self) -> str:
+        """Who you are, as the store knows you; on a server, the name that row policies go by."""
+        return self._store.user
+
+    @property
     def status(self) -> Status:
         """`syncing` while commits are on their way; `offline` while a server is out of reach, or for a closed store."""
         return self._store.status

@@ -53,6 +53,7 @@ class StoreAccess(Protocol):
     Attributes:
         place: where it is, for people.
         has_failed: it can only be closed and opened again.
+        user: who this is, as the store knows them.
         converter: turns plain values into typed ones; it knows which ids are of which table.
         on_commit: called with every commit, in order, before anybody may see it.
         on_presence: called on any thread when somebody comes or goes, once `present` was asked.
@@ -64,6 +65,9 @@ class StoreAccess(Protocol):
 
     @property
     def has_failed(self) -> bool: ...
+
+    @property
+    def user(self) -> str: ...
 
     runtime: Runtime
     limits: Limits

@@ -191,7 +191,7 @@ class Committer:
         for number, table in transaction.tables.items():
             if table.is_retired:
                 raise Conflict(LoggedCommit(self._snapshots.head, "a new schema", {}, False), (number, "by_id"))
-        self._write_log.validate(transaction.read_set, transaction.begin_ts)
+        self._write_log.validate(transaction.read_set, transaction.begin_ts, transaction.seen)
 
     def _assign(
         self, transaction: Transaction, again: Callable[[], Transaction] | None

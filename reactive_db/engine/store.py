@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,11 @@ class Store:
     def place(self) -> str:
         """Where it is, for people."""
         return str(self.path or "in memory")
+
+    @property
+    def user(self) -> str:
+        """Who runs this process."""
+        return getpass.getuser()
 
     @property
     def published_ts(self) -> int:
@@ -268,7 +273,7 @@ class Store:
 
     def present(self) -> list[Presence]:
         """This process: nobody else can have the store open."""
-        return [Presence.of(getpass.getuser(), Path(sys.argv[0] or "python").name, self._opened_at)]
+        return [Presence.of(self.user, Path(sys.argv[0] or "python").name, self._opened_at)]
 
     def lost_races(self) -> list[LostRace]:
         """The latest of the `conflicts`, newest first."""
@@ -279,10 +284,16 @@ class Store:
         """How many races were lost since the store was opened."""
         return self.committer.conflicts
 
-    def counts(self) -> dict[int, int]:
-        """How many documents each table has, by its number, all at one timestamp; loads no table."""
-        definitions = self.definitions()
-        counts = [f"SELECT {one.number}, count(*) FROM {_column_table(one).name}" for one in definitions]
+    def counts(self, hidden: Mapping[str, str] | None = None) -> dict[int, int]:
+        """How many documents each table has, by its number, all at one timestamp; loads no table.
+
+        Of a table in `hidden`, those of which its SQL condition is true; see `Columns.query_for_client`.
+        """
+        conditions = hidden or {}
+        counts = [
+            f"SELECT {one.number}, count(*) FROM {_column_table(one).name} WHERE {conditions.get(one.name, 'true')}"
+            for one in self.definitions()
+        ]
         self.flusher.flush()
         return dict(self._rows(" UNION ALL ".join(counts))) if counts else {}
 

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from reactive_db.engine.read_set import BY_ID, ReadSet, Space
+from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import DocumentNotFoundError, LimitError, QueryError, ReadOnlyError
 from reactive_db.limits import Limits
 from reactive_db.model.documents import Document
@@ -172,6 +173,10 @@ class Transaction:
             for number, own in self._writes.items()
         }
         return {number: writes for number, writes in changes.items() if writes}
+
+    def seen(self, commit: LoggedCommit) -> LoggedCommit:
+        """What of another commit could have changed what this one read: all of it, unless it reads only in part."""
+        return commit
 
     def own_writes(self, number: int) -> dict[str, Write]:
         return self._writes.get(number, {})

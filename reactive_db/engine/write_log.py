@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from reactive_db import limits
 from reactive_db.engine.read_set import BY_ID, ReadSet, Space
@@ -85,8 +85,8 @@ class WriteLog:
             self._commits.pop(self._first, None)
             self._first += 1
 
-    def validate(self, reads: ReadSet, begin_ts: int) -> None:
-        """Check that nothing after `begin_ts` wrote where `reads` read.
+    def validate(self, reads: ReadSet, begin_ts: int, seen: Callable[[LoggedCommit], LoggedCommit]) -> None:
+        """Check that nothing after `begin_ts` wrote where `reads` read; of a commit that did, what is `seen` counts.
 
         Raises:
             Conflict: with the first commit that did, or with the oldest one known when the log no longer reaches back.
@@ -96,9 +96,11 @@ class WriteLog:
         if begin_ts + 1 < self._first:
             raise Conflict(LoggedCommit(self._first, "a commit long past", {}, False), (0, BY_ID))
         for ts in range(begin_ts + 1, self._last + 1):
-            space = overlap(self._commits[ts], reads)
-            if space is not None:
-                raise Conflict(self._commits[ts], space)
+            if overlap(self._commits[ts], reads) is not None:
+                commit = seen(self._commits[ts])
+                space = overlap(commit, reads)
+                if space is not None:
+                    raise Conflict(commit, space)
 
 
 def overlap(commit: LoggedCommit, reads: ReadSet) -> Space | None:

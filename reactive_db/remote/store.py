@@ -72,12 +72,14 @@ class RemoteStore:
             kept fresh until `on_begun`.
         on_begun: called by the receiving thread: what was found before may be wrong, and is kept fresh again.
         conflicts: how many races commits of this kernel lost.
+        user: as the server knows them.
     """
 
     def __init__(self, place: str, connect: Connect, runtime: Runtime, limits_: Limits) -> None:
         """Begin to connect; `place` is where to, for people."""
         self.place = place
         self.has_failed = False
+        self.user = ""
         self.runtime = runtime
         self.limits = limits_
         self.converter = Converter(self._number)
@@ -154,6 +156,7 @@ class RemoteStore:
     def welcomed(self, welcome: m.Welcome) -> None:
         if welcome.ts < self.published_ts:
             _log.warning("store %r went back to ts %d; everything is read anew", welcome.name, welcome.ts)
+        self.user = welcome.user
         self._take_definitions(welcome.definitions)
         self._start_anew(welcome.ts)
 

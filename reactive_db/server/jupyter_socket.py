@@ -54,7 +54,13 @@ async def user_of(handler: JupyterHandler) -> Caller | None:
     if user is None:
         return None
     may = [word for word, action in _ACTIONS.items() if await _is_allowed(handler, action)]
-    return Caller(str(getattr(user, "username", user)), frozenset(may))
+    return Caller(str(getattr(user, "username", user)), frozenset(may), _roles(user))
+
+
+def _roles(user: Any) -> frozenset[str]:
+    """The groups of a user: those of JupyterHub on one of its servers, else what the identity provider says."""
+    of_hub = getattr(user, "hub_user", None) or {}
+    return frozenset(of_hub.get("groups", getattr(user, "groups", ())))
 
 
 async def _is_allowed(handler: JupyterHandler, action: str) -> bool:

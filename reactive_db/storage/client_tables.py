@@ -59,14 +59,14 @@ def client_tables(
     columns: dict[str, list[str]] = {}
     for view, column, type_ in cursor.execute(_COLUMNS).fetchall():
         columns.setdefault(view, []).append(f"{quoted(column)} {type_}")
-    # As SQL has it, names that differ by case are one.
+    # As SQL has it, names that differ by case are one: whoever has no condition of its own has that of its double.
     conditions = {name.casefold(): condition for name, condition in hidden.items()}
     tables = []
     for number, table in catalog.tables.items():
         name, view = table.layout.name, catalog.views[number]
         if name.startswith("_") or view not in columns:
             continue
-        condition = conditions.get(name.casefold())
+        condition = hidden.get(name, conditions.get(name.casefold()))
         # Of a new definition, and of what a condition may look up elsewhere, nobody knows what it changes.
         changed = ts if condition is not None else max(changed_ts.get(number, 0), changed_ts.get(TABLES_NUMBER, 0))
         tables.append(_client_table(view, columns[view], condition, changed, ts))

@@ -97,6 +97,12 @@ class ColumnTable:
     def load_sql(self) -> str:
         return f"SELECT _id, _doc FROM {self.name}"
 
+    def condition(self, fields: Sequence[str], value: str) -> str:
+        """SQL that is true of the rows which have `value` in one of `fields`."""
+        names = dict(zip(self.layout.columns, self.column_names, strict=True))
+        literal = "'" + value.replace("'", "''") + "'"
+        return " OR ".join(f"{quoted(names[field])} = {literal}" for field in fields) or "false"
+
     def decode(self, documents: Sequence[bytes]) -> list[Any]:
         """The documents as objects that `rows` and `json` read; nothing else can."""
         decode = self._decode

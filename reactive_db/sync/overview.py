@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import typing
+from itertools import islice
 from typing import Final
 
 from reactive_db import limits
 from reactive_db.engine.snapshots import SnapshotPassed
 from reactive_db.errors import IdError, LimitError
 from reactive_db.model.defined import reading_class
+from reactive_db.model.documents import Document
+from reactive_db.model.keys import EVERYTHING
+from reactive_db.model.policy import Scope
 from reactive_db.model.schema import TableDefinition
 from reactive_db.model.type_text import type_text
 from reactive_db.presentation import cell_text
+from reactive_db.storage.tables import Table
 from reactive_db.sync.messages import Browsed
 from reactive_db.sync.served import Connected, Served
 from reactive_db.sync.shown import ColumnShown, RaceShown, SessionShown, StoreShown, TableShown, UseShown
@@ -32,13 +37,13 @@ def overview(served: Served, asker: Connected) -> StoreShown:
         pending=pending,
         now=store.runtime.now(),
         since=served.activity.since,
-        tables=_tables(served),
+        tables=_tables(served, asker),
         use=_use(served, asker) if asker.caller.is_owner else None,
     )
 
 
-def browse(served: Served, request: int, name: str) -> Browsed:
-    """The newest documents of a table; loads no table.
+def browse(served: Served, asker: Connected, request: int, name: str) -> Browsed:
+    """The newest documents of a table that the asker may read; loads no table, if that is all of them.
 
     Raises:
         IdError: the store has no such table, or it is the store's own.
@@ -51,9 +56,14 @@ def browse(served: Served, request: int, name: str) -> Browsed:
     document = reading_class(definition)
     for _ in range(limits.BROWSE_TRIES_MAX):
         with store.snapshot(with_columns=False) as ts:
+            # Those of this snapshot or later ones: never what was in force before it.
+            scope = served.publisher.policies.readable(definition.number, asker.caller)
             try:
-                transaction = store.read_at(ts, _BROWSE)
-                found = store.newest(transaction, definition, limits.INSPECTED_DOCUMENTS_MAX, document)
+                if scope is not None:
+                    found = _newest_of(served.table(definition.number), scope, ts)
+                else:
+                    transaction = store.read_at(ts, _BROWSE)
+                    found = store.newest(transaction, definition, limits.INSPECTED_DOCUMENTS_MAX, document)
             except SnapshotPassed:
                 continue
         names = ["id", *definition.columns]
@@ -66,9 +76,17 @@ def browse(served: Served, request: int, name: str) -> Browsed:
     )
 
 
-def _tables(served: Served) -> list[TableShown]:
+def _newest_of(table: Table, scope: Scope, ts: int) -> list[Document]:
+    """Raises SnapshotPassed: the table was declared anew since `ts`."""
+    if table.since > ts:
+        raise SnapshotPassed(_BROWSE)
+    newest = table.scan("by_creation_time", EVERYTHING, ts, descending=True)
+    return list(islice((document for _, document in newest if scope.has(document)), limits.INSPECTED_DOCUMENTS_MAX))
+
+
+def _tables(served: Served, asker: Connected) -> list[TableShown]:
     definitions = sorted(served.store.definitions(), key=lambda one: one.name)
-    counts = served.store.counts()
+    counts = served.store.counts(served.publisher.policies.hidden(asker.caller))
     return [
         TableShown(
             name=one.name,

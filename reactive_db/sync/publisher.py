@@ -2,7 +2,8 @@
 
 Theory of operation. Every commit is looked up by the old and new keys of its writes, as subscriptions of live queries
 are, so its cost depends on whom it concerns. What concerns a session is gathered for it, each document once, until
-the session's connection can take it: a slow client gets fewer and larger transitions, never a backlog.
+the session's connection can take it: a slow client gets fewer and larger transitions, never a backlog. A document that
+a user may not read, by its table's policy, does not exist for their sessions: when they may not any more it is gone.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from reactive_db.engine.read_set import BY_ID, Space
 from reactive_db.engine.store import Store
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import LimitError
+from reactive_db.model.documents import Document
 from reactive_db.model.keys import KeyRange
-from reactive_db.model.schema import TABLES_NUMBER, TableSchema
+from reactive_db.model.policy import Policy, User
+from reactive_db.model.schema import TABLES_NUMBER, TableSchema, decode_definition
 from reactive_db.reactive.subscription_index import SubscriptionIndex
 from reactive_db.storage.tables import Write
 from reactive_db.sync.messages import Transition, Written
+from reactive_db.sync.policies import Policies
 
 T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +48,9 @@ class Wakeable(Protocol):
 class News:
     """What one session watches, and what has changed there since its last transition. Guarded by the publisher."""
 
-    def __init__(self, owner: Wakeable) -> None:
+    def __init__(self, owner: Wakeable, user: User) -> None:
         self.owner = owner
+        self.user = user
         self.watched: Counter[Watched] = Counter()
         self.tables: Counter[int] = Counter()
         """Of which something is watched."""
@@ -62,6 +65,11 @@ class News:
     @property
     def is_empty(self) -> bool:
         return not (self.documents or self.whole or self.touched)
+
+    def sees(self, policy: Policy, *states: Document | None) -> bool:
+        """Whether the user may read a document in one of these states."""
+        scope = policy.readable(self.user)
+        return scope is None or scope.has(*states)
 
     def take(self, ts: int) -> Transition | None:
         """Everything as one step to `ts`; None if the session is there already."""
@@ -81,12 +89,14 @@ class Publisher:
 
     Attributes:
         ts: the newest commit that was looked up. It is durable: commits come here after the journal has them.
+        policies: those in force at `ts`.
         lock: held for microseconds; no other lock is taken inside.
     """
 
     def __init__(self, store: Store) -> None:
         self.lock = threading.RLock()
         self.ts = store.published_ts
+        self.policies = Policies(store.catalog.definitions())
         self._store = store
         self._index: SubscriptionIndex[News] = SubscriptionIndex()
         self._spaces: dict[int, Counter[Space]] = {}
@@ -98,9 +108,9 @@ class Publisher:
         """Hear of no commit any more."""
         self._store.committer.listeners.remove(self._on_commit)
 
-    def join(self, owner: Wakeable) -> News:
+    def join(self, owner: Wakeable, user: User) -> News:
         """A new session, which watches nothing yet but the definitions of tables."""
-        news = News(owner)
+        news = News(owner, user)
         with self.lock:
             news.told_ts = self.ts
             self._news[news] = None
@@ -167,21 +177,24 @@ class Publisher:
                     woken |= self._tell_whole(number)
                 else:
                     woken |= self._tell_writes(number, schema, writes)
-                    woken |= self._tell_touched(number)
+                    woken |= self._tell_touched(number, writes)
             for news in woken:
                 news.source = commit.source
         _tell(woken)
 
     def _tell_writes(self, number: int, schema: TableSchema, writes: list[Write]) -> set[News]:
         woken: set[News] = set()
-        spaces = list(self._spaces.get(number, ()))
+        spaces, policy = list(self._spaces.get(number, ())), self.policies.of(number)
         for write in writes if spaces else ():
             hit: set[News] = set()
             for space in spaces:
                 for key in _keys(schema, space[1], write):
                     self._index.stab(space, key, hit)
+            if policy is not None:
+                hit = {news for news in hit if news.sees(policy, write.old, write.new)}
             for news in hit:
-                news.documents[number, write.id] = write.data
+                is_gone = policy is not None and not news.sees(policy, write.new)
+                news.documents[number, write.id] = None if is_gone else write.data
                 if len(news.documents) > limits.TRANSITION_DOCUMENTS_MAX:
                     self._give_up(news)
             woken |= hit
@@ -198,13 +211,16 @@ class Publisher:
             news.whole.add(number)
         return woken
 
-    def _tell_touched(self, number: int) -> set[News]:
-        woken = {news for news in self._news if number in news.asked}
+    def _tell_touched(self, number: int, writes: list[Write]) -> set[News]:
+        woken, policy = {news for news in self._news if number in news.asked}, self.policies.of(number)
+        if policy is not None:
+            woken = {news for news in woken if any(news.sees(policy, write.old, write.new) for write in writes)}
         for news in woken:
             news.touched.add(number)
         return woken
 
     def _tell_definitions(self) -> set[News]:
+        self.policies = Policies(decode_definition(data) for _, _, data in self.definitions())
         for number, id, data in self.definitions():
             for news in self._news:
                 news.documents[number, id] = data

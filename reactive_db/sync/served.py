@@ -15,6 +15,7 @@ from reactive_db.engine.bulk import SOURCE as LOAD
 from reactive_db.engine.read_set import BY_ID
 from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Transaction
+from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import (
     ConflictError,
     DocumentError,
@@ -28,7 +29,7 @@ from reactive_db.model.defined import defined_document
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import RANDOM_BYTES, new_id, table_number
 from reactive_db.model.keys import EVERYTHING, prefix_range
-from reactive_db.model.schema import TableDefinition
+from reactive_db.model.schema import TableDefinition, TableSchema
 from reactive_db.storage.columns import Parameters
 from reactive_db.storage.sql_result import SqlResult
 from reactive_db.storage.tables import Table, Write
@@ -58,7 +59,7 @@ class Caller:
     Attributes:
         name: the user.
         may: of `read`, `write`, `deploy`.
-        roles: groups, for row policies.
+        roles: groups, which row policies go by.
     """
 
     name: str
@@ -191,10 +192,12 @@ class Served:
             raise IdError(f"this store has no table with number {number}.")
         return found
 
-    def define(self, fields: Mapping[str, Any]) -> None:
+    def define(self, caller: Caller, fields: Mapping[str, Any]) -> None:
         """Create a table, or move it to another definition.
 
         Raises:
+            PermissionDeniedError: the table has a policy, or would have one now, and `caller` may not deploy. Also if
+                the policy stays: whether documents fit another definition would tell what is in them.
             SchemaError: it is no definition.
             SchemaMismatchError: documents in the store do not fit it.
         """
@@ -204,9 +207,11 @@ class Served:
             raise SchemaError(f"this is no definition of a table: {error}.") from None
         if wanted.name.startswith("_"):
             raise SchemaError(f"table {wanted.name!r} is the store's own.")
-        known = next((one for one in self.store.catalog.definitions() if one.name == wanted.name), None)
-        if known is None or digest(known) != digest(wanted):
-            with self._defining:
+        with self._defining:
+            known = next((one for one in self.store.catalog.definitions() if one.name == wanted.name), None)
+            if known is None or digest(known) != digest(wanted):
+                if known is not None:
+                    _check_redefines(caller, known, wanted)
                 self.store.catalog.table(defined_document(wanted))
 
     def last_commit(self, session: str) -> int:
@@ -215,16 +220,17 @@ class Served:
         self.store.committer.wait_published(self.store.snapshots.head)  # until then it may still be lost
         return 0 if record is None else record.commit
 
-    def commit(self, session: str, user: str, message: Commit) -> int:
+    def commit(self, session: str, caller: Caller, message: Commit) -> int:
         """Commit what arrived, together with its number, and return the timestamp; once, however often it arrives.
 
         Raises:
             ConflictError: somebody wrote meanwhile where it read.
             DocumentError, IdError: a document does not fit; nothing was written.
+            PermissionDeniedError: a table's policy does not let `caller` write one of the documents.
             SchemaError: the documents were built for another definition of their table.
         """
         try:
-            return self._commit(session, user, message)
+            return self._commit(session, caller, message)
         except (_CommittedBefore, ReactiveDBError) as error:
             # Whatever is wrong with it by now: where it read, for one, its own first arrival wrote.
             if self.last_commit(session) < message.commit:
@@ -233,8 +239,8 @@ class Served:
                 raise
             return self.store.published_ts
 
-    def _commit(self, session: str, user: str, message: Commit) -> int:
-        transaction = _Arrived(self, session, user, message)
+    def _commit(self, session: str, caller: Caller, message: Commit) -> int:
+        transaction = _Arrived(self, session, caller, message)
         for number, built_for in message.definitions.items():
             self._check_definition(number, built_for)
         tables = {number: self.table(number) for number in {written.table for written in message.writes}}
@@ -243,10 +249,13 @@ class Served:
         self.store.snapshots.begin_at(transaction.begin_ts)
         return self.store.committer.commit(transaction)
 
-    def load(self, number: int, documents: Iterable[tuple[str, bytes]]) -> int:
-        """Insert documents in bulk, at one timestamp, which is returned."""
+    def load(self, caller: Caller, number: int, documents: Iterable[tuple[str, bytes]]) -> int:
+        """Insert documents in bulk, at one timestamp, which is returned; raises as `commit`."""
         table, head = self.table(number), self.store.snapshots.head
         built = [_built(table, Written(number, id, data)) for id, data in documents]
+        for one in built:
+            if not _may_write(caller, table, one.document):
+                raise _denied(caller, table, one.id)
         ids = Counter(one.id for one in built)
         known = next((id for id, count in ids.items() if count > 1 or table.get(id, head) is not None), None)
         if known is not None:
@@ -258,8 +267,12 @@ class Served:
         """The tables that a statement may read: whose names are among its words; the history is of all."""
         return tables_named_in(statement, self.store.catalog.definitions())
 
-    def sql(self, caller: Caller, statement: str, parameters: Parameters) -> SqlResult:
+    def sql(
+        self, caller: Caller, statement: str, parameters: Parameters, hidden: Mapping[str, str] | None = None
+    ) -> SqlResult:
         """What a SELECT gives; the owner's runs in this process, others' locked up in one of its own.
+
+        `hidden` is what the policies leave for `caller`; see `Columns.query_for_client`.
 
         Raises:
             SqlError: the statement is wrong, would write, or asks for too much.
@@ -267,7 +280,7 @@ class Served:
         if caller.is_owner:
             return self.store.query(statement, parameters)
         self.store.flusher.flush()
-        return SqlResult(*self.store.columns.query_for_client(statement, parameters))
+        return SqlResult(*self.store.columns.query_for_client(statement, parameters, hidden=hidden))
 
     def record_write(self, session: str, user: str, commit: int) -> Write:
         """The write that takes note of a session's commit; called in the Committer's turn.
@@ -314,6 +327,33 @@ class Served:
             )
 
 
+def _check_redefines(caller: Caller, known: TableDefinition, wanted: TableDefinition) -> None:
+    """Raises PermissionDeniedError unless `caller` may move a table from one definition to the other."""
+    if (known.policy is None and wanted.policy is None) or caller.is_owner:
+        return
+    has = f"has policy={known.policy!r}" if known.policy is not None else "has no policy"
+    raise PermissionDeniedError(
+        f"{caller.name!r} may not change table {known.name!r}: that takes the right to deploy where a row policy is in "
+        f"force, or would be. Declare its class as the store has it, with the fields {', '.join(known.columns)}. The "
+        f"table {has}."
+    )
+
+
+def _may_write(caller: Caller, table: Table, *states: Document | None) -> bool:
+    """Whether the table's policy lets `caller` write a document that was and becomes these; None is no document."""
+    policy = table.schema.policy
+    scope = None if policy is None else policy.writable(caller)
+    return scope is None or all(scope.has(state) for state in states if state is not None)
+
+
+def _denied(caller: Caller, table: Table, id: str) -> PermissionDeniedError:
+    # The same words whether there is such a document or not: who may not read it must not hear of it.
+    return PermissionDeniedError(
+        f"{caller.name!r} may not write document {id!r} of table {table.schema.name!r}. Its policy is "
+        f"{table.schema.policy!r}; a rule for writing must hold for the document as it was and as it becomes."
+    )
+
+
 class _CommittedBefore(Exception):
     """The same commit arrived before, on a connection that was lost."""
 
@@ -347,13 +387,13 @@ def _built(table: Table, written: Written) -> _Built:
 class _Arrived(Transaction):
     """A transaction that ran elsewhere: what it read and wrote, for the Committer to judge."""
 
-    def __init__(self, served: Served, session: str, user: str, message: Commit) -> None:
+    def __init__(self, served: Served, session: str, caller: Caller, message: Commit) -> None:
         store = served.store
         super().__init__(message.begin_ts, store.runtime, store.limits, is_read_only=False, source=message.source)
         self.tables[served.records_table.schema.number] = served.records_table
         self._served = served
         self._session = session
-        self._user = user
+        self._caller = caller
         self._commit = message.commit
         self._built: dict[str, _Built] = {}
         for one in message.reads:
@@ -366,15 +406,40 @@ class _Arrived(Transaction):
 
     @property
     def writes(self) -> dict[int, list[Write]]:
-        """Asked by the Committer in its turn, when nobody else writes."""
+        """Asked by the Committer in its turn, when nobody else writes.
+
+        Raises:
+            PermissionDeniedError: a table's policy is against it.
+        """
         number = self._served.records_table.schema.number
-        found = {number: [self._served.record_write(self._session, self._user, self._commit)]}
+        found = {number: [self._served.record_write(self._session, self._caller.name, self._commit)]}
         head = self._served.store.snapshots.head
         for one in self._built.values():
             old = one.table.get(one.id, head)
+            if not _may_write(self._caller, one.table, old, one.document):
+                if one.document is not None or self._sees(one.table.schema, old):
+                    raise _denied(self._caller, one.table, one.id)
+                old = None  # to delete what one may not read is to delete what does not exist
             if old is not None or one.document is not None:
                 found.setdefault(one.table.schema.number, []).append(Write(one.id, old, one.document, one.data))
         return found
+
+    def seen(self, commit: LoggedCommit) -> LoggedCommit:
+        """Without documents that the caller may not read: nothing rests on them, and a conflict would tell of them."""
+        if commit.is_bulk or self._caller.is_owner:
+            return commit
+        seen = {
+            number: (schema, [write for write in writes if self._sees(schema, write.old, write.new)])
+            for number, (schema, writes) in commit.writes.items()
+        }
+        return LoggedCommit(commit.ts, commit.source, seen, commit.is_bulk)
+
+    def _sees(self, schema: TableSchema, *states: Document | None) -> bool:
+        """Whether the caller may read a document in one of these states; what is the store's own they may not."""
+        if schema.name.startswith("_"):
+            return False
+        scope = None if schema.policy is None else schema.policy.readable(self._caller)
+        return scope is None or scope.has(*states)
 
     def _add_read(self, one: Range) -> None:
         if one.index == BY_ID and one.hi == one.lo + b"\0":

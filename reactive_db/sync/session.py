@@ -22,11 +22,13 @@ from reactive_db.engine.read_set import BY_ID
 from reactive_db.errors import ConflictError, LimitError, ProtocolError
 from reactive_db.model.documents import Document
 from reactive_db.model.keys import KeyRange
+from reactive_db.model.policy import Scope
 from reactive_db.storage.sql_result import to_ipc
 from reactive_db.storage.tables import Table
 from reactive_db.sync import messages as m
 from reactive_db.sync.failures import failure
 from reactive_db.sync.overview import browse, overview
+from reactive_db.sync.policies import Policies
 from reactive_db.sync.publisher import Publisher
 from reactive_db.sync.served import Caller, Load, Served
 
@@ -77,7 +79,7 @@ class ServerSession:
         self._activity = served.activity
         self._clock = served.store.runtime.monotonic
         self.session = ""
-        self._news = served.publisher.join(self)
+        self._news = served.publisher.join(self, caller)
         self._frames: deque[bytes] = deque()
         self._is_working = False
         self._is_answering = False
@@ -226,7 +228,7 @@ class ServerSession:
         with self._lock, publisher.lock:
             watch(publisher)
             self._is_answering = True
-            answer.ts = publisher.ts
+            answer.ts, answer.policies = publisher.ts, publisher.policies
             transition = self._news.take(answer.ts)
             snapshots.begin_at(answer.ts)  # while nothing newer can be published: what it sees is all there
         try:
@@ -272,7 +274,8 @@ class ServerSession:
             table.schema.index(asked.index)  # raises if there is none
         most = min(message.most, limits.READ_DOCUMENTS_MAX)
         with self._answering(lambda publisher: publisher.watch(self._news, (space, key_range))) as answer:
-            found, covered = _part(table, asked.index, key_range, answer.ts, message.descending, most)
+            table, scope = self._seen(table, answer)
+            found, covered = _part(table, asked.index, key_range, answer.ts, message.descending, most, scope)
             publisher = self._served.publisher
             with publisher.lock:
                 publisher.unwatch(self._news, (space, key_range))
@@ -286,20 +289,31 @@ class ServerSession:
         asked = message.range
         table = self._served.table(asked.table)
         with self._answering(lambda publisher: self._news.asked.add(asked.table)) as answer:
-            count = table.count(asked.index, asked.keys, answer.ts)
+            table, scope = self._seen(table, answer)
+            if scope is None:
+                count = table.count(asked.index, asked.keys, answer.ts)
+            else:
+                count = sum(1 for _ in _pairs(table, asked.index, asked.keys, answer.ts, False, scope))
             answer.messages = [m.Counted(message.request, answer.ts, asked, count)]
+
+    def _seen(self, table: Table, answer: _Answer) -> tuple[Table, Scope | None]:
+        """A table as its policy at the answer's timestamp knows it, and which of its documents the caller may read."""
+        number = table.schema.number
+        if table.schema.policy != answer.policies.of(number):
+            table = self._served.table(number)  # it was declared anew since somebody looked
+        return table, answer.policies.readable(number, self.caller)
 
     def _on_forget(self, message: m.Forget) -> None:
         with self._answering(lambda publisher: publisher.forget(self._news)) as answer:
             answer.messages = [m.Forgotten(message.request, answer.ts)]
 
     def _on_define(self, message: m.Define) -> None:
-        self._served.define(message.definition)
+        self._served.define(self.caller, message.definition)
         with self._answering() as answer:
             answer.messages = [m.Defined(message.request, answer.ts)]
 
     def _on_commit(self, message: m.Commit) -> None:
-        ts = self._served.commit(self.session, self.caller.name, message)
+        ts = self._served.commit(self.session, self.caller, message)
         with self._answering() as answer:
             answer.messages = [m.Committed(message.request, ts)]
 
@@ -318,7 +332,7 @@ class ServerSession:
             )
         if message.is_last:
             documents, self._loading, self._loaded_parts = self._loading, [], 0
-            self._served.load(message.table, documents)
+            self._served.load(self.caller, message.table, documents)
         with self._answering() as answer:
             answer.messages = [m.Loaded(message.request, answer.ts)]
 
@@ -333,7 +347,7 @@ class ServerSession:
             self._out(m.OverviewIs(message.request, shown))
 
     def _on_browse(self, message: m.Browse) -> None:
-        browsed = browse(self._served, message.request, message.table)
+        browsed = browse(self._served, self, message.request, message.table)
         with self._lock:
             self._out(browsed)
 
@@ -343,11 +357,12 @@ class ServerSession:
         with publisher.lock:
             self._news.asked.update(tables)  # first: also who gets an error wants to hear when to ask again
         for _ in range(limits.SQL_TRIES_MAX):
-            result = served.sql(self.caller, message.statement, message.parameters)
+            hidden = publisher.policies.hidden(self.caller)
+            result = served.sql(self.caller, message.statement, message.parameters, hidden)
             with self._answering() as answer:
                 with publisher.lock:
                     is_right = publisher.last_write(tables) <= result.ts
-                if is_right:
+                if is_right and answer.policies.hidden(self.caller) == hidden:
                     answer.messages = _sql_parts(message.request, answer.ts, tables, to_ipc(result))
                     return
         raise LimitError(
@@ -362,6 +377,8 @@ class _Answer:
 
     def __init__(self) -> None:
         self.ts = 0
+        self.policies = Policies(())
+        """Those in force at `ts`."""
         self.messages: Sequence[m.Message] = ()
         self.is_first = False
         """Nothing was said before it, and it moves the client to `ts` by itself."""
@@ -400,19 +417,27 @@ def decoded(frame: bytes, encoding: m.Encoding = m.MSGPACK) -> m.ClientMessage:
 
 
 def _part(
-    table: Table, index: str, key_range: KeyRange, ts: int, descending: bool, most: int
+    table: Table, index: str, key_range: KeyRange, ts: int, descending: bool, most: int, scope: Scope | None
 ) -> tuple[list[Document], KeyRange]:
-    """The first documents of a range, or the last ones, and the part of it that these are all of."""
+    """The first documents of a range, or the last ones, that `scope` has, and the part that these are all of."""
     if index == BY_ID:
         found = table.get(key_range.lo.decode(), ts) if key_range.hi == key_range.lo + b"\0" else None
-        return [found] if found is not None else [], key_range
-    pairs = list(islice(table.scan(index, key_range, ts, descending), most))
+        return [found] if found is not None and (scope is None or scope.has(found)) else [], key_range
+    pairs = list(islice(_pairs(table, index, key_range, ts, descending, scope), most))
     if len(pairs) < most:
         return [document for _, document in pairs], key_range
     lo, hi, prefix = key_range
     last = pairs[-1][0]
     covered = KeyRange(last, hi, prefix) if descending else KeyRange(lo, last + b"\0", prefix)
     return [document for _, document in pairs], covered
+
+
+def _pairs(
+    table: Table, index: str, key_range: KeyRange, ts: int, descending: bool, scope: Scope | None
+) -> Iterator[tuple[bytes, Document]]:
+    """Keys and documents of a range, in order, without those that `scope` has not."""
+    pairs = table.scan(index, key_range, ts, descending)
+    return pairs if scope is None else (pair for pair in pairs if scope.has(pair[1]))
 
 
 def _sql_parts(request: int, ts: int, tables: list[int], data: bytes) -> list[m.SqlRows]:

@@ -126,7 +126,7 @@ def test_a_lost_race_is_counted_and_is_no_failure(served: Served, page: Page, ke
     whole = m.Range(table.number, "by_creation_time", b"", None, 0)
     stale = m.Commit(9, 1, 0, "slow", [whole], [], {})
     with pytest.raises(ConflictError):
-        served.commit("ef" * 16, "ada", stale)
+        served.commit("ef" * 16, OWNER, stale)
     page.ask(stale)
     use = page.overview().use
     assert use is not None

@@ -14,7 +14,7 @@ from reactive_db.sync import messages as m
 from reactive_db.sync import publisher
 from reactive_db.sync.served import Served
 from reactive_db.testing.stores import memory_store
-from reactive_db.testing.wire import Wire
+from reactive_db.testing.wire import OWNER, Wire
 from tests.sync.ear import SESSION, Client, Note, changed, deleted, inserted, topic
 
 OTHER = "f" * 32
@@ -163,7 +163,7 @@ def test_definitions_are_not_given_up(served: Served, monkeypatch: pytest.Monkey
     wire = Wire(served)
     writing = Client(wire)
     schema = writing.define()
-    slow = served.publisher.join(Sleeper())
+    slow = served.publisher.join(Sleeper(), OWNER)
     with served.publisher.lock:
         served.publisher.watch(slow, ((schema.number, "by_creation_time"), EVERYTHING))
     second = type("Second", (Note,), {"__module__": __name__, "__annotations__": {}}, table="sync_second")

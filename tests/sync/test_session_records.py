@@ -6,6 +6,7 @@ from reactive_db import limits
 from reactive_db.sync import messages as m
 from reactive_db.sync.served import Served
 from reactive_db.testing.stores import memory_store
+from reactive_db.testing.wire import OWNER
 
 DAY_MS = 86_400_000
 SESSION = "0" * 32
@@ -14,7 +15,7 @@ SESSION = "0" * 32
 def commit(served: Served, number: int) -> int:
     ts = served.store.published_ts
     message = m.Commit(request=1, commit=number, begin_ts=ts, source="test", reads=[], writes=[], definitions={})
-    return served.commit(SESSION, "ada", message)
+    return served.commit(SESSION, OWNER, message)
 
 
 def test_the_last_commit_of_a_session_is_known() -> None:

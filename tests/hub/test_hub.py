@@ -61,6 +61,24 @@ class Note(rdb.Document, table="hub_notes"):
     text: str
 
 
+class Task(
+    rdb.Document,
+    table="hub_tasks",
+    policy=rdb.policy(read=[rdb.owner("author"), rdb.role("class-a")], write=[rdb.owner("author")]),
+):
+    author: str
+
+
+@rdb.query
+def tasks(ctx: rdb.QueryCtx) -> list[str]:
+    return sorted(task.author for task in ctx.db.query(Task))
+
+
+@rdb.mutation
+def set_task(ctx: rdb.MutationCtx, author: str) -> None:
+    ctx.db.insert(Task(author=author))
+
+
 @rdb.query
 def texts(ctx: rdb.QueryCtx) -> list[str]:
     return sorted(note.text for note in ctx.db.query(Note))
@@ -160,6 +178,17 @@ def test_groups_become_roles(hub: Hub) -> None:
     assert (ada.name, ada.roles, ada.may) == ("ada", set(), {"read", "write"})
     assert (dean.name, dean.roles, dean.may) == ("dean", set(), {"read", "write", "deploy"})
     assert (eve.name, eve.roles, eve.may) == ("eve", set(), set())
+
+
+def test_row_policies_go_by_the_hubs_names_and_groups(connect: Connect) -> None:
+    ada, bob, dean = (connect(user, "policies") for user in ("ada", "bob", "dean"))
+    for database in (ada, dean):
+        database.run(set_task, database.user)
+    with pytest.raises(PermissionDeniedError, match="'ada' may not write document"):
+        ada.run(set_task, "dean")
+    assert [database.run(tasks) for database in (ada, bob, dean)] == [["ada"], ["ada", "dean"], ["ada", "dean"]]
+    count = "SELECT count(*) FROM hub_tasks"
+    assert [database.sql(count).fetchone() for database in (ada, bob, dean)] == [(1,), (2,), (2,)]
 
 
 def test_a_kernel_cannot_pass_for_another_users(ada: KernelSocket, bob: KernelSocket, hub: Hub) -> None:

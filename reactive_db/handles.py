@@ -201,7 +201,8 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
             is_back = before.status in ("stale", "error") and is_same(before.value, outcome.value)
             try:
                 value = before.value if is_back else isolated(outcome.value)
-                after = _Shown(value, "current", None, outcome.ts)
+                status: Status = "current" if self._scheduler.is_in_touch else "stale"
+                after = _Shown(value, status, None, outcome.ts)
             except ReturnError as error:
                 after = _Shown(before.value, "error", error, outcome.ts)
         self._shown = after

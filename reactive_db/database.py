@@ -185,7 +185,7 @@ class Database:
 
     @property
     def status(self) -> Status:
-        """`syncing` while mutations are on their way; `offline` while a server is out of reach, or once it is closed."""
+        """`syncing` while mutations are on their way; `offline` while a server is out of reach, or when closed."""
         status = self._store.status
         return "syncing" if status == "synced" and self._outbox else status
 

@@ -10,6 +10,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ class Connection(Protocol):
 
     def run(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a query, a mutation or an action."""
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have a mutation run, without waiting for it."""
 
 
 class QueryHandle(traitlets.HasTraits, Generic[R]):

@@ -8,6 +8,7 @@ scrolled is a view's own business.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 import traitlets
@@ -217,13 +218,19 @@ class Table(LiveWidget):
         self._changed()
 
     def _on_edit(self, message: Message) -> None:
-        error = None
+        edit = message["edit"]
         try:
-            self._edit(message)
+            future = self._edit(message)
         except Exception as failure:
-            error = failure.message if isinstance(failure, ReactiveDBError) else f"{type(failure).__name__}: {failure}"
-        self.push()  # first: the page shows what was entered until it hears how that went
-        self._tell({"type": "edited", "edit": message["edit"], "error": error})
+            self._edited(edit, failure)
+        else:
+            future.add_done_callback(lambda done: self._edited(edit, done.exception()))
+
+    def _edited(self, edit: Any, failure: BaseException | None) -> None:
+        """Tell the page how an edit went, which shows what was entered until then."""
+        text = failure.message if isinstance(failure, ReactiveDBError) else f"{type(failure).__name__}: {failure}"
+        self.push()
+        self._tell({"type": "edited", "edit": edit, "error": None if failure is None else text})
 
     _SAID: Final[dict[Any, Callable[[Table, Message], None]]] = {
         "window": _on_window,
@@ -251,11 +258,11 @@ class Table(LiveWidget):
         except ArgumentError as error:
             self._faults[name] = error.message
 
-    def _edit(self, message: Message) -> None:
-        """Run the mutation of one cell; raises what it raises. Takes no lock: user code runs."""
+    def _edit(self, message: Message) -> Future[Any]:
+        """Submit the mutation of one cell. Takes no lock: user code runs."""
         if self._editors is None:
             raise ArgumentError("this table cannot be edited.")
-        self._editors.edit(message["column"], self._id(message["row"]), message["value"])
+        return self._editors.edit(message["column"], self._id(message["row"]), message["value"])
 
     def _id(self, number: int) -> Hashable:
         id = self._windows.key(number)

@@ -275,6 +275,7 @@ class Database:
                 key, run = self._runner.live_key(query, args, kwargs)
                 title = _call_text(query.name, args, kwargs)
             handle: QueryHandle[Any] = QueryHandle(self, self._scheduler, self._store.runtime, title, **pace)
+            handle.row_type = None if isinstance(query, str) else query.signature.row_type()
             handle.start(key, run, reads_columns=isinstance(query, str))
         return handle
 

@@ -86,6 +86,7 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
     Attributes:
         db: the connection that it was made by.
         title: what it shows, as the query's call or its SQL text.
+        row_type: the class of the rows, where the query says that it gives a list of one.
         value: the query's result at `ts`; after an error, the last good one.
         status: `loading`, `current`, `stale` (it is known that a newer value is on its way) or `error`.
         error: what the query raised, if it did.
@@ -117,6 +118,7 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
         self._scheduler = scheduler
         self._runtime = runtime
         self.title = title
+        self.row_type: type[Any] | None = None
         self._shown = _Shown()
         self._query: LiveQuery | None = None
         self._held: Outcome | None = None

@@ -15,7 +15,7 @@ import traitlets
 
 from reactive_db import limits
 from reactive_db.errors import ArgumentError, ReactiveDBError
-from reactive_db.handles import unfollowed
+from reactive_db.handles import QueryHandle, unfollowed
 from reactive_db.notebook.widgets.table_columns import Column, columns_of, filter_of
 from reactive_db.notebook.widgets.table_editors import AnyMutation, Editors
 from reactive_db.notebook.widgets.table_rows import Change, Rows, RowView, Sort, Test, rows_of
@@ -80,7 +80,7 @@ class Table(LiveWidget):
         self._misfit: ArgumentError | None = None
         self._state: Message = {}
         with unfollowed():
-            rows = rows_of(source.value)
+            rows = rows_of(source.value, self._row_type())
             _check_columns(rows, self._asked_columns)
             self._editors = None if edit is None else _editors(source, edit, rows)
             super().__init__(source)
@@ -135,6 +135,10 @@ class Table(LiveWidget):
         described = {"name": column.name, "kind": column.kind, "width": column.width}
         return described if editor is None else {**described, "editor": editor.described()}
 
+    def _row_type(self) -> type[Any] | None:
+        """A query may say what its rows are, so that a table without any has its columns."""
+        return self._source.row_type if isinstance(self._source, QueryHandle) else None
+
     def _error(self) -> Exception | None:
         return self._source.error or self._misfit
 
@@ -145,7 +149,7 @@ class Table(LiveWidget):
             return
         self._value = value
         try:
-            rows = rows_of(value)
+            rows = rows_of(value, self._row_type())
         except ArgumentError as error:
             self._misfit = error
             return

@@ -108,8 +108,8 @@ class Served:
         self.name = name
         self.store = store
         store.committer.keeps_log = True
-        self.publisher = Publisher(store)
         self._records = store.catalog.table(SessionRecord)
+        self.publisher = Publisher(store, self._records.schema.number)
         self._forget_sessions()
         self._sessions: dict[str, tuple[Connected, float]] = {}
         self._lock = threading.Lock()

@@ -72,7 +72,11 @@ class Scope:
     def has(self, *states: Any) -> bool:
         """Whether one of these is such a document; None is no document."""
         # A document of an earlier definition may lack the field: then it is nobody's.
-        return any(getattr(state, field, None) == self.user for state in states for field in self.fields)
+        for state in states:
+            for field in self.fields:
+                if getattr(state, field, None) == self.user:
+                    return True
+        return False
 
 
 anyone: Final = Rule("anyone")

@@ -21,7 +21,7 @@ from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import LimitError
 from reactive_db.model.documents import Document
 from reactive_db.model.keys import KeyRange
-from reactive_db.model.policy import Policy, User
+from reactive_db.model.policy import Policy, Scope, User
 from reactive_db.model.schema import TABLES_NUMBER, TableSchema, decode_definition
 from reactive_db.reactive.subscription_index import SubscriptionIndex
 from reactive_db.storage.tables import Write
@@ -51,6 +51,8 @@ class News:
     def __init__(self, owner: Wakeable, user: User) -> None:
         self.owner = owner
         self.user = user
+        self.scopes: dict[int, Scope | None] = {}
+        """By number of a table with a policy, what the user may read of it; looked up for every commit there."""
         self.watched: Counter[Watched] = Counter()
         self.tables: Counter[int] = Counter()
         """Of which something is watched."""
@@ -68,9 +70,11 @@ class News:
     def is_empty(self) -> bool:
         return not (self.documents or self.whole or self.touched)
 
-    def sees(self, policy: Policy, *states: Document | None) -> bool:
-        """Whether the user may read a document in one of these states."""
-        scope = policy.readable(self.user)
+    def sees(self, policy: Policy, table: int, *states: Document | None) -> bool:
+        """Whether the user may read a document of a table with that policy in one of these states."""
+        if table not in self.scopes:
+            self.scopes[table] = policy.readable(self.user)
+        scope = self.scopes[table]
         return scope is None or scope.has(*states)
 
     def take(self, ts: int) -> Transition | None:
@@ -212,9 +216,9 @@ class Publisher:
                 for key in _keys(schema, space[1], write):
                     self._index.stab(space, key, hit)
             if policy is not None:
-                hit = {news for news in hit if news.sees(policy, write.old, write.new)}
+                hit = {news for news in hit if news.sees(policy, number, write.old, write.new)}
             for news in hit:
-                is_gone = policy is not None and not news.sees(policy, write.new)
+                is_gone = policy is not None and not news.sees(policy, number, write.new)
                 news.documents[number, write.id] = None if is_gone else write.data
                 if len(news.documents) > limits.TRANSITION_DOCUMENTS_MAX:
                     self._give_up(news)
@@ -235,13 +239,16 @@ class Publisher:
     def _tell_touched(self, number: int, writes: list[Write]) -> set[News]:
         woken, policy = {news for news in self._news if number in news.asked}, self.policies.of(number)
         if policy is not None:
-            woken = {news for news in woken if any(news.sees(policy, write.old, write.new) for write in writes)}
+            changes = [(write.old, write.new) for write in writes]
+            woken = {news for news in woken if any(news.sees(policy, number, *change) for change in changes)}
         for news in woken:
             news.touched.add(number)
         return woken
 
     def _tell_definitions(self) -> set[News]:
         self.policies = Policies(decode_definition(data) for _, _, data in self.definitions())
+        for news in self._news:
+            news.scopes.clear()
         for number, id, data in self.definitions():
             for news in self._news:
                 news.documents[number, id] = data

@@ -267,9 +267,7 @@ class Served:
         """The tables that a statement may read: whose names are among its words; the history is of all."""
         return tables_named_in(statement, self.store.catalog.definitions())
 
-    def sql(
-        self, caller: Caller, statement: str, parameters: Parameters, hidden: Mapping[str, str] | None = None
-    ) -> SqlResult:
+    def sql(self, caller: Caller, statement: str, parameters: Parameters, hidden: Mapping[str, str]) -> SqlResult:
         """What a SELECT gives; the owner's runs in this process, others' locked up in one of its own.
 
         `hidden` is what the policies leave for `caller`; see `Columns.query_for_client`.

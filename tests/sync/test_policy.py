@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 import reactive_db as rdb
+from reactive_db.engine.store import Store
 from reactive_db.errors import DocumentNotFoundError, PermissionDeniedError
+from reactive_db.limits import Limits
 from reactive_db.model.codec import encoder
 from reactive_db.model.defined import defined_document
 from reactive_db.model.keys import EVERYTHING
 from reactive_db.model.schema import TableSchema, decode_definition
+from reactive_db.runtime import SystemRuntime
 from reactive_db.storage.sql_result import of_ipc
 from reactive_db.sync import messages as m
 from reactive_db.sync.definitions import digest_of
@@ -447,6 +451,18 @@ def test_a_kernel_that_does_not_know_the_policy_is_told_when_it_writes(world: Wo
         commit, definitions={world.schema.number: digest_of(schema_of(sheet(policy=None), 1))}
     )
     assert getattr(eve.ask(stale)[-1], "code", "") == "invalid-schema"
+
+
+def test_a_policy_outlives_the_process_that_declared_it(tmp_path: Path) -> None:
+    with rdb.connect(tmp_path / "course") as database:
+        database.load(Answer, [{"student": name, "text": name[0]} for name in ("bob", "cleo")], progress=False)
+    served = Served("course", Store.open(tmp_path / "course", SystemRuntime(), Limits()))
+    bob = Client(Wire(served), caller=BOB)
+    (table,) = served.store.definitions()
+    schema = schema_of(Answer, table.number)
+    found = [schema.plain(schema.decode(data)) for _, data in bob.read(schema).documents]
+    assert found == [{"student": "bob", "text": "b"}]
+    served.close()
 
 
 # --- in a kernel -----------------------------------------------------------------------------------------------------

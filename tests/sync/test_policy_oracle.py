@@ -341,13 +341,13 @@ TestPrograms.settings = settings(settings.default, max_examples=max(settings.def
 def leaves_what_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A publisher that looks only at what a document becomes."""
     sees = News.sees
-    monkeypatch.setattr(News, "sees", lambda self, policy, *states: sees(self, policy, states[-1]))
+    monkeypatch.setattr(News, "sees", lambda self, policy, table, *states: sees(self, policy, table, states[-1]))
 
 
 def tells_what_was_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A publisher that goes on to tell of a document that somebody could see once."""
     sees = News.sees
-    monkeypatch.setattr(News, "sees", lambda self, policy, *states: len(states) == 1 or sees(self, policy, *states))
+    monkeypatch.setattr(News, "sees", lambda *arguments: len(arguments) == 4 or sees(*arguments))
 
 
 def keeps_an_old_policy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,10 @@ class Message(rdb.Document, table="typed_messages", indexes={"by_channel": ["cha
     reply_to: rdb.Id["Message"] | None = None
 
 
+class Answer(rdb.Document, table="typed_answers", policy=rdb.policy(read=[rdb.owner("student"), rdb.role("teacher")])):
+    student: str
+
+
 @rdb.query
 def list_messages(ctx: rdb.QueryCtx, channel: str, limit: int = 50) -> list[Message]:
     found = ctx.db.query(Message).with_index("by_channel", channel=channel).order("desc")

@@ -230,6 +230,20 @@ def test_the_name_of_a_user_is_a_name_and_no_sql(world: World, name: str) -> Non
     assert by_the_pages_counts(world, client) == 1
 
 
+@pytest.mark.parametrize("mine", ["Student", "student"])
+def test_names_that_sql_takes_for_one_are_two(world: World, mine: str) -> None:
+    """Of tables and of fields: each has the policy of its own."""
+    other, dean, bob = "student" if mine == "Student" else "Student", world.of("dean"), world.of("bob")
+    for table, owner in (("Policy_twins", mine), ("policy_twins", other)):
+        fields = {"Student": rdb.v.string(), "student": rdb.v.string()}
+        made = dean.define(rdb.table(table, policy=rdb.policy(read=[rdb.owner(owner)]), **fields))
+        dean.write(made, *(inserted(made, at, **{mine: one, other: "zoe"}) for at, one in enumerate(("bob", "cleo"))))
+    tables = {one.name: one.number for one in world.wire.served.store.definitions()}
+    column = "Student" if mine == "Student" else "student_2"
+    assert sql(bob, f"SELECT {column} FROM Policy_twins") == [("bob",)]
+    assert sql(bob, f"SELECT {column} FROM policy_twins_{tables['policy_twins']}") == []
+
+
 # --- what they write -------------------------------------------------------------------------------------------------
 
 DENIED = "permission-denied"

@@ -458,6 +458,53 @@ def test_another_policy_is_in_force_at_once(world: World) -> None:
         assert by_range(world, eve) == by_sql(world, eve) == by_the_page(world, eve) == seen
 
 
+CLOSED = sheet(policy=rdb.policy(read=[]))
+
+
+def closing(world: World, once: Callable[..., Any], *, first: bool = False) -> Callable[..., Any]:
+    """What `once` gives; but when it is called, the table is closed to all just after that, or just before."""
+    is_open = [True]
+
+    def close() -> None:
+        if is_open:
+            is_open.clear()
+            world.wire.served.define(DEAN, msgspec.to_builtins(schema_of(CLOSED, 0).definition_fields))
+
+    def called(*arguments: Any, **options: Any) -> Any:
+        if first:
+            close()
+        found = once(*arguments, **options)
+        close()
+        return found
+
+    return called
+
+
+@pytest.mark.parametrize("path", [by_range, by_id, by_count])
+def test_a_policy_that_changes_while_somebody_reads_is_in_force(
+    world: World, monkeypatch: pytest.MonkeyPatch, path: Callable[[World, Client], set[str] | int]
+) -> None:
+    monkeypatch.setattr(world.wire.served, "table", closing(world, world.wire.served.table))
+    assert not path(world, world.of("bob"))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_policy_that_changes_while_sql_runs_is_in_force(
+    world: World, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    monkeypatch.setattr(world.wire.served, "sql", closing(world, world.wire.served.sql, first=first))
+    assert by_sql(world, world.of("bob")) == set()
+
+
+def test_a_policy_that_changes_before_a_commit_is_in_force(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever read or built by the old one runs again."""
+    monkeypatch.setattr(world.wire.served, "table", closing(world, world.wire.served.table))
+    bob = world.of("bob")
+    reads = [m.Range.of((world.schema.number, "by_text"), EVERYTHING)]
+    answer = bob.ask(bob.commit_of(world.schema, [inserted(world.schema, 8, student="zoe")], reads))[-1]
+    assert getattr(answer, "code", "") == "conflict"
+
+
 def test_a_kernel_that_does_not_know_the_policy_is_told_when_it_writes(world: World) -> None:
     eve = world.of("eve")
     commit = eve.commit_of(world.schema, [inserted(world.schema, 8, student="eve")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, quote, urlsplit
@@ -35,7 +35,7 @@ class Address:
 
     url: str
     store: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     @property
     def socket_url(self) -> str:

@@ -24,6 +24,7 @@ Place = Callable[[str], Path]
 
 _SWITCH_SECONDS: Final = 0.0005
 _WORKERS: Final = 8
+_SQL_WORKERS: Final = 4
 _NAME: Final = re.compile(rf"\w[\w-]{{0,{limits.STORE_NAME_LENGTH_MAX - 1}}}")
 
 
@@ -32,10 +33,12 @@ class Stores:
 
     Attributes:
         workers: where sessions work, so that the event loop never waits.
+        sql_workers: where clients' SQL waits for its turn and its end, so that nobody else does.
     """
 
     def __init__(self, runtime: Runtime, limits: Limits, place: Place = store_path) -> None:
         self.workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="reactive_db-worker")
+        self.sql_workers = ThreadPoolExecutor(_SQL_WORKERS, thread_name_prefix="reactive_db-sql")
         self._runtime = runtime
         self._limits = limits
         self._place = place
@@ -85,6 +88,11 @@ class Stores:
         with suppress(RuntimeError):
             self.workers.submit(work)
 
+    def submit_sql(self, work: Callable[[], None]) -> None:
+        """The same, on a worker of SQL's own."""
+        with suppress(RuntimeError):
+            self.sql_workers.submit(work)
+
     def _target(self, path: Path) -> str:
         """The name of a store that has one here, else its path."""
         try:
@@ -95,10 +103,12 @@ class Stores:
     def close(self) -> None:
         """Close every store; what is acknowledged is on the disk already."""
         self.workers.shutdown(cancel_futures=True)
+        self.sql_workers.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             for served in self._open.values():
-                served.close()
+                served.close()  # which ends what runs there
             self._open.clear()
+        self.sql_workers.shutdown()
 
 
 def named_in(folder: Path) -> Place:

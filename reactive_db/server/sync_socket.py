@@ -9,7 +9,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Callable
 from typing import Any, Final
 
 from tornado.ioloop import IOLoop
@@ -137,10 +136,8 @@ class SyncSocket(WebSocketHandler):
         def close() -> None:
             add_callback(self._shut)
 
-        def submit(work: Callable[[], None]) -> None:
-            self._stores.submit(work)
-
-        return ServerSession(served, caller, send, submit, close, self._encoding)
+        stores = self._stores
+        return ServerSession(served, caller, send, stores.submit, close, self._encoding, stores.submit_sql)
 
     async def _write(self, frame: bytes) -> None:
         try:

@@ -273,8 +273,8 @@ class ClientSession:
             one.error = refusal
             if one.is_sent:
                 one.error = CommitUncertainError(
-                    f"{refusal.message} The connection was lost before the server said whether it had made this commit. "
-                    "Do not run it again before you have looked."
+                    f"{refusal.message} The connection was lost before the server said whether it had made this commit: "
+                    "look before you run it again."
                 )
             one.wake.release()
 

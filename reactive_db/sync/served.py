@@ -21,6 +21,7 @@ from reactive_db.errors import (
     IdError,
     LimitError,
     PermissionDeniedError,
+    ProtocolError,
     ReactiveDBError,
     SchemaError,
 )
@@ -234,6 +235,12 @@ class Served:
             return self.store.published_ts
 
     def _commit(self, session: str, user: str, message: Commit) -> int:
+        if message.begin_ts > self.publisher.ts:
+            # Who validates against what comes after it would validate nothing.
+            raise ProtocolError(
+                f"a commit read at ts {message.begin_ts}, and store {self.name!r} is at ts {self.publisher.ts}. If the "
+                "store was put back to an older state, connect again: `db.close()`, then `rdb.connect(…)`."
+            )
         transaction = _Arrived(self, session, user, message)
         for number, built_for in message.definitions.items():
             self._check_definition(number, built_for)

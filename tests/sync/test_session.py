@@ -17,6 +17,7 @@ from reactive_db.errors import LimitError
 from reactive_db.model.keys import EVERYTHING, KeyRange
 from reactive_db.sync import messages as m
 from reactive_db.sync.served import Caller, Served
+from reactive_db.sync.session import ServerSession
 from reactive_db.testing.stores import memory_store
 from reactive_db.testing.wire import Wire
 from tests.sync.ear import SESSION, Client, changed, inserted, topic
@@ -319,6 +320,80 @@ def test_too_many_requests_at_once_are_refused(wire: Wire) -> None:
         client.connection.session.hear(m.encode(m.Sql(1, "SELECT 1", None)))
 
 
+def test_requests_that_wait_are_bounded_in_bytes(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SESSION_REQUESTS_BYTES_MAX", 1_000)
+    session = Client(wire).connection.session
+    session.hear(b"x" * 900)
+    with pytest.raises(LimitError, match="SESSION_REQUESTS_BYTES_MAX"):
+        session.hear(b"x" * 101)
+
+
+def test_who_takes_no_answers_gets_no_more_of_them(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(wire)
+    monkeypatch.setattr(limits, "SESSION_UNSENT_BYTES_MAX", 1_000)
+    client.connection.is_held = True
+    for _ in range(50):
+        client.connection.say(m.Sql(client.number(), "SELECT repeat('x', 300) AS text", None))
+    wire.pump()
+    unsent = len(client.connection.down)
+    assert 1 <= unsent < 5
+    client.connection.is_held = False
+    wire.pump()
+    assert sum(isinstance(one, m.SqlRows) for one in client.heard) == 50
+
+
+@pytest.mark.parametrize(("limit", "most"), [("LOAD_DOCUMENTS_MAX", 5), ("LOAD_BYTES_MAX", 500)])
+def test_a_load_is_bounded(wire: Wire, monkeypatch: pytest.MonkeyPatch, limit: str, most: int) -> None:
+    monkeypatch.setattr(limits, limit, most)
+    client = Client(wire)
+    schema = client.define()
+    client.answer(part(client, 0, schema.number, range(3), False, schema), m.Loaded)
+    failed = client.answer(part(client, 1, schema.number, range(3, 9), True, schema), m.Failed)
+    assert (failed.code, failed.details["limit"]) == ("limit-exceeded", limit)
+    client.answer(part(client, 0, schema.number, range(3), True, schema), m.Loaded)
+    assert len(client.read(schema).documents) == 3
+
+
+def test_a_commit_of_what_has_not_happened_yet_is_refused(wire: Wire) -> None:
+    client = Client(wire)
+    schema = client.define()
+    ts = wire.served.publisher.ts
+    early = client.commit_of(schema, [inserted(schema, 1, topic="a")], begin_ts=ts + 1)
+    assert client.answer(early, m.Failed).code == "protocol"
+    assert wire.served.publisher.ts == ts
+    client.write(schema, inserted(schema, 2, topic="a"))
+
+
+def unsayable(message: m.Message) -> bytes:
+    raise OverflowError(type(message).__name__)
+
+
+def test_an_answer_that_cannot_be_said_ends_the_connection(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, other = Client(wire), Client(wire, OTHER)
+    monkeypatch.setattr(
+        client.connection.session, "_encoding", m.Encoding(unsayable, m.MSGPACK.decode_client, is_text=False)
+    )
+    client.ask(m.Overview(client.number()))
+    assert client.connection.is_ended
+    assert isinstance(other.ask(m.Overview(1))[-1], m.OverviewIs)
+
+
+def test_sql_of_clients_keeps_no_worker_waiting(served: Served) -> None:
+    """What a client's statement waits for, the worker that took it does not."""
+    frames: list[bytes] = []
+    apart: list[Callable[[], None]] = []
+    reader = Caller("bob", frozenset({"read"}))
+    session = ServerSession(served, reader, frames.append, lambda work: work(), lambda: None, submit_sql=apart.append)
+    session.hear(m.encode(m.Hello(m.VERSION, SESSION, "")))
+    session.hear(m.encode(m.Sql(1, "SELECT 1 AS one", None)))
+    session.hear(m.encode(m.Overview(2)))
+    assert len(apart) == 1
+    assert [type(m.decode_server(frame)) for frame in frames] == [m.Welcome], "answers keep their order"
+    apart.pop()()
+    assert [type(m.decode_server(frame)) for frame in frames] == [m.Welcome, m.SqlRows, m.OverviewIs]
+    session.closed()
+
+
 def test_sql_comes_in_parts_of_one_stream(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MESSAGE_BYTES", 64)
     client = Client(wire)
@@ -473,6 +548,6 @@ def _needs_no_answer(frame: bytes) -> bool:
 def test_a_key_range_that_cannot_be_harms_nobody(wire: Wire) -> None:
     client = Client(wire)
     schema = client.define()
-    for key_range in (KeyRange(b"z", b"a", 9), KeyRange(b"", b"", -3), KeyRange(b"\xff" * 9, None, 99)):
-        client.ask(m.Read(client.number(), m.Range.of((schema.number, "by_topic"), key_range), True, -5))
+    for key_range in (KeyRange(b"z", b"a", 0), KeyRange(b"", b"", 0), KeyRange(b"\xff" * 9, None, 9)):
+        client.answer(m.Read(client.number(), m.Range.of((schema.number, "by_topic"), key_range), True, 5), m.Rows)
     client.write(schema, inserted(schema, 1, topic="a"))

@@ -120,6 +120,8 @@ SQL_TRIES_MAX: Final = 5
 # Servers: of one connection, and of one server. JupyterHub is asked anew so often what those who are connected may.
 FRAME_BYTES_MAX: Final = 32 * 2**20
 PROOF_SECONDS_MAX: Final = 10.0
+PROOF_BYTES_MAX: Final = 1_024
+LOGIN_DAYS_MAX: Final = 1.0
 CONNECTIONS_MAX: Final = 2_000
 STORES_OPEN_MAX: Final = 100
 STORE_NAME_LENGTH_MAX: Final = 60

@@ -164,7 +164,8 @@ def test_groups_become_roles(hub: Hub) -> None:
 
 def test_a_kernel_cannot_pass_for_another_users(ada: KernelSocket, bob: KernelSocket, hub: Hub) -> None:
     mine = f"{hub.server('ada').url}/reactive-db/hers"
-    assert ada.run(f"print(rdb.connect({mine!r}))").startswith("<Database")  # proves itself to its own server
+    own = 'os.environ["REACTIVE_DB_URL"] + "/hers"'
+    assert ada.run(f"print(rdb.connect({own}))").startswith("<Database")  # proves itself to its own server
     for token in ("None", 'os.environ["JUPYTERHUB_API_TOKEN"]'):
         said = bob.run(f"print(refused(lambda: rdb.connect({mine!r}, token={token})))")
         assert "Pass" in said

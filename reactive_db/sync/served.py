@@ -24,12 +24,14 @@ from reactive_db.errors import (
     ProtocolError,
     ReactiveDBError,
     SchemaError,
+    SchemaMismatchError,
 )
 from reactive_db.model.defined import defined_document
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import RANDOM_BYTES, new_id, table_number
 from reactive_db.model.keys import EVERYTHING, prefix_range
 from reactive_db.model.schema import TableDefinition
+from reactive_db.model.stored_types import patterns_in
 from reactive_db.storage.columns import Parameters
 from reactive_db.storage.sql_result import SqlResult
 from reactive_db.storage.tables import Table, Write
@@ -207,8 +209,23 @@ class Served:
             raise SchemaError(f"table {wanted.name!r} is the store's own.")
         known = next((one for one in self.store.catalog.definitions() if one.name == wanted.name), None)
         if known is None or digest(known) != digest(wanted):
+            document = defined_document(wanted)
+            if known is not None:
+                self._check_patterns(known, wanted)
             with self._defining:
-                self.store.catalog.table(defined_document(wanted))
+                self.store.catalog.table(document)
+
+    def _check_patterns(self, known: TableDefinition, wanted: TableDefinition) -> None:
+        """Raises SchemaMismatchError: a pattern is new, and there are documents, on which nobody here may try it."""
+        new = patterns_in(wanted.schema) - patterns_in(known.schema)
+        count = self.store.counts().get(known.number, 0) if new else 0
+        if count:
+            raise SchemaMismatchError(
+                f"a server tries no patterns, so it cannot tell whether the {count} documents of table {known.name!r} "
+                f"match {min(new)!r}. Give a table its patterns while it is empty, or check in the mutation.",
+                table=known.name,
+                offenders=[],
+            )
 
     def last_commit(self, session: str) -> int:
         """The number of the last commit of a session, 0 if it made none."""

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from reactive_db import limits
 from reactive_db.errors import LimitError
+from reactive_db.model.ids import RANDOM_BYTES, new_id
 from reactive_db.model.keys import EVERYTHING, KeyRange
 from reactive_db.sync import messages as m
 from reactive_db.sync.served import Caller, Served
 from reactive_db.sync.session import ServerSession
 from reactive_db.testing.stores import memory_store
 from reactive_db.testing.wire import Wire
-from tests.sync.ear import SESSION, Client, changed, inserted, topic
+from tests.sync.ear import SESSION, Client, Note, changed, inserted, schema_of, topic
 
 OTHER = "f" * 32
 LONG = os.environ.get("REACTIVE_DB_CAMPAIGN") == "long"
@@ -318,6 +319,45 @@ def test_too_many_requests_at_once_are_refused(wire: Wire) -> None:
         client.connection.session.hear(m.encode(m.Sql(1, "SELECT 1", None)))
     with pytest.raises(LimitError, match="SESSION_REQUESTS_MAX"):
         client.connection.session.hear(m.encode(m.Sql(1, "SELECT 1", None)))
+
+
+def define_with_pattern(client: Client, pattern: str) -> int:
+    """A table whose class nobody declares here, as on a server: its texts match a pattern. Its number."""
+    fields = msgspec.to_builtins(schema_of(Note, 0).definition_fields) | {"name": "sync_patterned"}
+    constrained = {"is": "constrained", "of": "string", "by": {"pattern": pattern}}
+    fields["schema"] = fields["schema"].replace('"string"', msgspec.json.encode(constrained).decode())
+    client.answer(m.Define(client.number(), fields), m.Defined)
+    return next(one.number for one in client.wire.served.store.definitions() if one.name == "sync_patterned")
+
+
+def write_to_patterned(client: Client, table: int, topic: str | None) -> None:
+    id = str(new_id(table, bytes(RANDOM_BYTES), 1_000.0))
+    fields = {"topic": topic, "rank": 0, "_id": id, "_creationTime": 1_000.0}
+    client.commits += 1
+    written = m.Written(table, id, None if topic is None else msgspec.msgpack.encode(fields))
+    ts = client.wire.served.publisher.ts
+    client.answer(m.Commit(client.number(), client.commits, ts, "t:write", [], [written], {}), m.Committed)
+
+
+def test_no_pattern_of_a_client_is_tried(wire: Wire) -> None:
+    client = Client(wire)
+    table = define_with_pattern(client, "^(a+)+$")
+    write_to_patterned(client, table, "a" * 64 + "!")  # on which it takes centuries
+    (browsed,) = client.ask(m.Browse(client.number(), "sync_patterned"))
+    assert isinstance(browsed, m.Browsed)
+    assert len(browsed.rows) == 1
+    anywhere = m.Range.of((table, "by_creation_time"), EVERYTHING)
+    assert len(client.answer(m.Read(client.number(), anywhere, False, 10), m.Rows).documents) == 1
+
+
+def test_a_table_with_documents_gets_no_new_pattern(wire: Wire) -> None:
+    client = Client(wire)
+    table = define_with_pattern(client, "^a")
+    write_to_patterned(client, table, "a")
+    with pytest.raises(AssertionError, match="whether the 1 documents of table 'sync_patterned' match '\\^b'"):
+        define_with_pattern(client, "^b")
+    write_to_patterned(client, table, None)
+    assert define_with_pattern(client, "^b") == table
 
 
 def test_requests_that_wait_are_bounded_in_bytes(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

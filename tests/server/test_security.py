@@ -13,14 +13,11 @@ import re
 import threading
 import typing
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection, HTTPResponse
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-import websocket
 from tornado.web import create_signed_value
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websocket
@@ -30,7 +27,6 @@ from reactive_db import database, limits
 from reactive_db.errors import PermissionDeniedError
 from reactive_db.limits import Limits
 from reactive_db.model.keys import EVERYTHING
-from reactive_db.model.schema import decode_definition
 from reactive_db.remote.kernel import Kernel, proof
 from reactive_db.runtime import SystemRuntime
 from reactive_db.server.extension import ReactiveDB
@@ -39,91 +35,13 @@ from reactive_db.server.stores import Stores
 from reactive_db.sync import messages as m
 from reactive_db.testing.runtime import SeededRuntime
 from reactive_db.testing.threads import PATIENCE_SECONDS
-from tests.server.jupyter import JupyterServer, running_server
+from tests.server.callers import Headers, Talk, ask, by_token, cookies_of, enter, said_by, sessions, table_of
+from tests.server.jupyter import JupyterServer
 from tests.server.service import TOKEN, Served, running_service
-from tests.servers import START_SECONDS_MAX, free_port
+from tests.servers import free_port
 from tests.sync.ear import Note, inserted, schema_of
 
-STORE = "security"
 ELSEWHERE = "http://elsewhere.example"
-_sessions = itertools.count(1)
-
-Headers = dict[str, str]
-
-
-# --- asking ----------------------------------------------------------------------------------------------------------
-
-
-def by_token(token: str) -> Headers:
-    return {"Authorization": f"token {token}"}
-
-
-def ask(url: str, headers: Headers, method: str = "GET") -> HTTPResponse:
-    """The answer to a request, as it is: no redirect is followed."""
-    parts = urlsplit(url)
-    connection = HTTPConnection(parts.netloc, timeout=START_SECONDS_MAX)
-    connection.request(method, f"{parts.path}?{parts.query}", headers=headers)
-    answer = connection.getresponse()
-    answer.read()
-    connection.close()
-    return answer
-
-
-def cookies_of(answer: HTTPResponse) -> Headers:
-    """What a browser sends that was given these cookies."""
-    given = answer.headers.get_all("Set-Cookie", [])
-    return {"Cookie": "; ".join(cookie.partition(";")[0] for cookie in given)}
-
-
-class Talk:
-    """A connection that says what a test says, and hears what comes."""
-
-    def __init__(self, endpoint: str, headers: Headers, origin: str | None = None) -> None:
-        self._socket = websocket.create_connection(
-            f"ws{endpoint.removeprefix('http')}/sync?store={STORE}",
-            header=headers,
-            timeout=START_SECONDS_MAX,
-            origin=origin,
-            suppress_origin=origin is None,
-        )
-        self.greeting = json.loads(self._socket.recv())
-
-    def say(self, message: m.Message | str) -> None:
-        if isinstance(message, str):
-            self._socket.send(message)
-        else:
-            self._socket.send_binary(m.encode(message))
-
-    def hear(self) -> Any:
-        """The next message; None where the server has ended the connection."""
-        frame = self._socket.recv()
-        return m.decode_server(frame) if isinstance(frame, bytes) and frame else None
-
-    def hello(self) -> Any:
-        self.say(m.Hello(m.VERSION, f"{next(_sessions):032x}", "a test"))
-        return self.hear()
-
-    def close(self) -> None:
-        self._socket.shutdown()
-
-
-def enter(endpoint: str, headers: Headers, origin: str | None = None) -> str:
-    """What becomes of a caller at the door: `yes`, `no`, or `proof`, which is asked for."""
-    try:
-        talk = Talk(endpoint, headers, origin)
-    except websocket.WebSocketBadStatusException as refused:
-        return {403: "no"}[refused.status_code]
-    try:
-        if "nonce" in talk.greeting:
-            return "proof"
-        heard = talk.hello()
-        if isinstance(heard, m.Failed):
-            assert (heard.code, talk.hear()) == ("permission-denied", None)
-            return "no"
-        assert isinstance(heard, m.Welcome)
-        return "yes"
-    finally:
-        talk.close()
 
 
 def outcome(endpoint: str, route: str, headers: Headers) -> str:
@@ -155,28 +73,6 @@ JUPYTER: dict[str, tuple[str, ...]] = {
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("jupyter")
-
-
-@pytest.fixture(scope="module")
-def jupyter(scratch: Path) -> Iterator[JupyterServer]:
-    """One whose users are those of `probe.MAY`, with a store that has a table and a document."""
-    config = (
-        'c.ServerApp.identity_provider_class = "tests.server.probe.ByToken"',
-        'c.ServerApp.authorizer_class = "tests.server.probe.ByName"',
-    )
-    with running_server(scratch, *config) as running:
-        prepared(f"{running.url}/reactive-db", by_token("writer"))
-        yield running
-
-
-@pytest.fixture(scope="module")
-def endpoint(jupyter: JupyterServer) -> str:
-    return f"{jupyter.url}/reactive-db"
-
-
-@pytest.fixture(scope="module")
 def in_jupyter(endpoint: str) -> Callable[[str, str], Headers]:
     """What a caller shows, by their name and whether it is a token or a browser's cookie."""
 
@@ -190,16 +86,6 @@ def in_jupyter(endpoint: str) -> Callable[[str, str], Headers]:
         return cookies_of(ask(f"{endpoint}/?token={caller}", {}))
 
     return shown
-
-
-def prepared(endpoint: str, headers: Headers) -> None:
-    """Make the store and its table."""
-    talk = Talk(endpoint, headers)
-    assert isinstance(talk.hello(), m.Welcome)
-    talk.say(m.Define(1, msgspec.to_builtins(schema_of(Note, 0).definition_fields)))
-    while not isinstance(heard := talk.hear(), m.Defined):
-        assert isinstance(heard, m.Transition)
-    talk.close()
 
 
 @pytest.mark.parametrize("way", ["token", "cookie"])
@@ -258,15 +144,15 @@ def test_jupyter_pages_from_elsewhere(
 
 
 @pytest.fixture(scope="module")
-def keys(jupyter: JupyterServer, scratch: Path) -> dict[str, Kernel]:
+def keys(many: JupyterServer) -> dict[str, Kernel]:
     """A kernel that lives, one that has ended, and one that never was."""
 
     def kernel(id: str) -> Kernel:
-        file = scratch / "runtime" / f"kernel-{id}.json"
+        file = many.scratch / "runtime" / f"kernel-{id}.json"
         return Kernel(id, json.loads(file.read_text("utf-8"))["key"].encode())
 
-    living, dead = kernel(jupyter.new_kernel()), kernel(jupyter.new_kernel())
-    jupyter.end_kernel(dead.id)
+    living, dead = kernel(many.new_kernel()), kernel(many.new_kernel())
+    many.end_kernel(dead.id)
     return {"living": living, "dead": dead, "none": Kernel("0" * 8, living.key)}
 
 
@@ -341,9 +227,9 @@ def test_a_kernel_proves_itself_to_its_own_server_alone(monkeypatch: pytest.Monk
 def example(kind: type[m.Message], table: int) -> m.Message:
     """A message of that kind that is right in every way."""
     anywhere = m.Range.of((table, "by_creation_time"), EVERYTHING)
-    note = inserted(schema_of(Note, table), next(_sessions), topic="a")
+    note = inserted(schema_of(Note, table), next(sessions), topic="a")
     examples = {
-        m.Hello: m.Hello(m.VERSION, f"{next(_sessions):032x}", ""),
+        m.Hello: m.Hello(m.VERSION, f"{next(sessions):032x}", ""),
         m.Read: m.Read(9, anywhere, False, 10),
         m.Count: m.Count(9, anywhere),
         m.Forget: m.Forget(9),
@@ -385,9 +271,7 @@ def test_messages(endpoint: str, in_jupyter: Callable[[str, str], Headers], kind
     talk = Talk(endpoint, in_jupyter(caller, "token"))
     heard = talk.hello() if "nonce" not in talk.greeting else None
     if isinstance(heard, m.Welcome):
-        definitions = [decode_definition(one.document) for one in heard.definitions if one.document is not None]
-        table = next(one.number for one in definitions if one.name == "sync_notes")
-        heard = said_by(talk, example(kind, table)) if kind is not m.Hello else heard
+        heard = said_by(talk, example(kind, table_of(heard))) if kind is not m.Hello else heard
     else:  # whoever is not welcome may say it all the same
         heard = said_by(talk, example(kind, 10_002))
     talk.close()
@@ -395,14 +279,6 @@ def test_messages(endpoint: str, in_jupyter: Callable[[str, str], Headers], kind
         assert isinstance(heard, answer), heard
     else:
         assert heard is None or heard.code in ("permission-denied", "protocol"), heard
-
-
-def said_by(talk: Talk, message: m.Message) -> Any:
-    """What comes of a message, besides news."""
-    talk.say(message)
-    while isinstance(heard := talk.hear(), m.Transition):
-        pass
-    return heard
 
 
 def test_what_others_do_is_told_to_who_may_deploy_alone(

@@ -240,8 +240,9 @@ class ServerSession:
             self._answer_safely(message)
 
     def _work_apart(self, message: m.Sql) -> None:
-        """Answer where waiting keeps nobody; the rest comes after it."""
-        self._answer_safely(message)
+        """Answer where waiting keeps nobody, if somebody still wants to know; the rest comes after it."""
+        if self._is_open:
+            self._answer_safely(message)
         self._submit(self._work)
 
     def _answer_safely(self, message: m.ClientMessage | ProtocolError) -> None:

@@ -14,7 +14,7 @@ import websocket
 from reactive_db.model.schema import decode_definition
 from reactive_db.sync import messages as m
 from tests.servers import START_SECONDS_MAX
-from tests.sync.ear import Note, schema_of
+from tests.sync.ear import Note, inserted, schema_of, topic
 
 STORE = "security"
 sessions = itertools.count(1)
@@ -68,6 +68,12 @@ class Talk:
         frame = self._socket.recv()
         return m.decode_server(frame) if isinstance(frame, bytes) and frame else None
 
+    def hear_answer(self) -> Any:
+        """The next message that is no news."""
+        while isinstance(heard := self.hear(), m.Transition):
+            pass
+        return heard
+
     def hello(self) -> Any:
         self.say(m.Hello(m.VERSION, f"{next(sessions):032x}", "a test"))
         return self.hear()
@@ -114,6 +120,38 @@ def table_of(welcome: m.Welcome) -> int:
 def said_by(talk: Talk, message: m.Message) -> Any:
     """What comes of a message, besides news."""
     talk.say(message)
-    while isinstance(heard := talk.hear(), m.Transition):
-        pass
-    return heard
+    return talk.hear_answer()
+
+
+class Bystander:
+    """Two well-behaved sessions on the same server: one writes, the other hears of each commit exactly once."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._writing, self._hearing = Talk(endpoint, by_token("writer")), Talk(endpoint, by_token("reader"))
+        self._writing.hello()
+        welcome = self._hearing.hello()
+        self._schema = schema_of(Note, table_of(welcome))
+        self._topic, self._commits = f"bystander {next(sessions)}", 0
+        watched = m.Range.of((self._schema.number, "by_topic"), topic(self._schema, self._topic))
+        rows = said_by(self._hearing, m.Read(1, watched, False, 10))
+        assert isinstance(rows, m.Rows)
+        assert rows.documents == []
+
+    def check(self) -> None:
+        """A commit is made and told."""
+        self._commits += 1
+        note = inserted(self._schema, next(sessions), topic=self._topic, rank=self._commits)
+        commit = m.Commit(self._commits, self._commits, 0, "bystander:write", [], [note], {})
+        answer = said_by(self._writing, commit)
+        assert isinstance(answer, m.Committed), answer
+        told: list[m.Written] = []
+        while not told:
+            heard = self._hearing.hear()
+            assert isinstance(heard, m.Transition), heard
+            assert not heard.whole, "nothing is void"
+            told += [one for one in heard.writes if one.table == self._schema.number]
+        assert told == [note], "each once, and nothing else"
+
+    def close(self) -> None:
+        self._writing.close()
+        self._hearing.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.callers import by_token, prepared
+from tests.server.callers import Bystander, by_token, prepared
 from tests.server.jupyter import JupyterServer, running_server
 
 Start = Callable[..., JupyterServer]
@@ -36,6 +36,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
 @pytest.fixture(scope="session")
 def endpoint(many: JupyterServer) -> str:
     return f"{many.url}/reactive-db"
+
+
+@pytest.fixture(scope="session")
+def bystander(endpoint: str) -> Iterator[Bystander]:
+    """Who must notice nothing of what others do."""
+    made = Bystander(endpoint)
+    yield made
+    made.close()
 
 
 @pytest.fixture

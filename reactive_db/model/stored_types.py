@@ -4,7 +4,7 @@
 is the same in the next process. It may come from anybody: reading it ends, and runs nothing that its writer chose.
 
 Not in it, because they are code: `__post_init__`, an enum's `_missing_`, and default factories that give another value
-each time. A class made of the text refuses documents that lack such a default. It does not try patterns either: one that
+each time. A class made of the text refuses documents that lack such a default. Nor does it try patterns: one that
 somebody made up can take for ever, with the interpreter's lock held. Who declares the class tries them.
 """
 

@@ -63,8 +63,8 @@ class TokenIdentity:
     """Whoever has the token is as good as the one who started the server.
 
     A browser that has shown it is given a login to keep: a signed word that ends with the browser's session, with this
-    process, or after LOGIN_DAYS_MAX. Other servers of this host are sent it too, as cookies know no port; so it must not
-    be the token, nor tell anything of it.
+    process, or after LOGIN_DAYS_MAX. Other servers of this host are sent it too, as cookies know no port; so it must
+    not be the token, nor tell anything of it.
     """
 
     def __init__(self, token: str, secret: bytes) -> None:

@@ -48,15 +48,16 @@ class Stores:
         # kernel takes 4.5 ms instead of 2.2.
         sys.setswitchinterval(_SWITCH_SECONDS)
 
-    def open(self, target: str, may_create: bool) -> Served:
+    def open(self, target: str, may_create: bool, may_name_paths: bool = True) -> Served:
         """The store of a name or a path, opened if need be. May take long: call it on a worker.
 
         Raises:
+            NotAStoreError: it is a path, and the caller has no business with the files of this server.
             StoreError: it cannot be opened; StoreLockedError names the process that has it.
             PermissionDeniedError: there is none yet, and the caller may not make one.
             LimitError: too many others are open.
         """
-        path = self._place(target)
+        path = self._place(target) if may_name_paths else self._place(_plain(target))
         with self._lock:
             found = self._open.get(path)
             if found is not None and not found.store.has_failed:
@@ -77,11 +78,11 @@ class Stores:
             found = self._open[path] = Served(path.stem, Store.open(path, self._runtime, self._limits))
             return found
 
-    def all_open(self) -> dict[str, Served]:
-        """Every store that is open, by what a caller names it, in order."""
+    def all_open(self, with_paths: bool = True) -> dict[str, Served]:
+        """Every store that is open, by what a caller names it, in order; those that only have a path if asked."""
         with self._lock:
             found = [(self._target(path), served) for path, served in self._open.items()]
-        return dict(sorted(found))
+        return {target: served for target, served in sorted(found) if with_paths or _NAME.fullmatch(target)}
 
     def submit(self, work: Callable[[], None]) -> None:
         """Call `work` soon on a worker; after `close`, not at all."""
@@ -114,12 +115,14 @@ class Stores:
 def named_in(folder: Path) -> Place:
     """Stores by plain names, all in `folder`: whoever comes from elsewhere has no business with other paths here."""
 
-    def place(target: str) -> Path:
-        if not _NAME.fullmatch(target):
-            raise NotAStoreError(
-                f"{target!r} names no store of this server. Its stores have plain names such as `course`: letters, "
-                f"digits, `_` and `-`, at most {limits.STORE_NAME_LENGTH_MAX}; paths are for servers of your own."
-            )
-        return folder / f"{target}.rdb"
+    return lambda target: folder / f"{_plain(target)}.rdb"
 
-    return place
+
+def _plain(target: str) -> str:
+    """Raises NotAStoreError unless it is a plain name."""
+    if _NAME.fullmatch(target):
+        return target
+    raise NotAStoreError(
+        f"{target!r} names no store of this server. Its stores have plain names such as `course`: letters, "
+        f"digits, `_` and `-`, at most {limits.STORE_NAME_LENGTH_MAX}; paths are for servers of your own."
+    )

@@ -125,8 +125,9 @@ class SyncSocket(WebSocketHandler):
         try:
             if "read" not in caller.may:  # first of all: whoever may not even read learns nothing of what is here
                 raise PermissionDeniedError(f"{caller.name!r} may not read the stores of this server.")
+            may_create = "write" in caller.may and not self._encoding.is_text
             served = await self._loop.run_in_executor(
-                self._stores.workers, self._stores.open, self._store, "write" in caller.may and not self._encoding.is_text
+                self._stores.workers, self._stores.open, self._store, may_create, caller.is_owner
             )
         except Exception as error:
             self._fail(error)

@@ -273,8 +273,8 @@ class ClientSession:
             one.error = refusal
             if one.is_sent:
                 one.error = CommitUncertainError(
-                    f"{refusal.message} Before that the connection was lost, and the server had not said whether it has "
-                    "made this commit. Look before you run it again."
+                    f"{refusal.message} Before that the connection was lost, and nobody knows whether this commit was "
+                    "made. Look before you run it again."
                 )
             one.wake.release()
 

@@ -360,7 +360,7 @@ def _built(table: Table, written: Written) -> _Built:
         return _Built(table, written.id, None, None)
     try:
         given = table.schema.decode(written.document)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DocumentError(f"{error} (table {table.schema.name!r}).", table=table.schema.name) from None
     if given.id != written.id or given.creation_time is None:
         raise DocumentError("a document without its own id and creation time.", table=table.schema.name)

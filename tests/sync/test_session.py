@@ -1,16 +1,12 @@
-"""One connection: answers in order, permissions, limits; and whatever a client sends harms nobody but itself."""
+"""One connection: answers in order, permissions, limits. Whatever a client sends: `test_fuzz.py`."""
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from reactive_db import limits
 from reactive_db.errors import LimitError
@@ -19,12 +15,10 @@ from reactive_db.model.keys import EVERYTHING, KeyRange
 from reactive_db.sync import messages as m
 from reactive_db.sync.served import Caller, Served
 from reactive_db.sync.session import ServerSession
-from reactive_db.testing.stores import memory_store
 from reactive_db.testing.wire import Wire
 from tests.sync.ear import SESSION, Client, Note, changed, inserted, schema_of, topic
 
 OTHER = "f" * 32
-LONG = os.environ.get("REACTIVE_DB_CAMPAIGN") == "long"
 
 
 def kinds(messages: list[m.Message]) -> list[type[m.Message]]:
@@ -440,149 +434,6 @@ def test_sql_comes_in_parts_of_one_stream(wire: Wire, monkeypatch: pytest.Monkey
     parts = client.ask(m.Sql(1, "SELECT 42 AS answer", None))
     assert set(kinds(parts)) == {m.SqlRows}
     assert [part.is_last for part in parts if isinstance(part, m.SqlRows)] == [False] * (len(parts) - 1) + [True]
-
-
-# --- whatever a client sends -----------------------------------------------------------------------------------------
-
-
-class Bystander:
-    """Another session, which must notice nothing."""
-
-    def __init__(self) -> None:
-        self.served = Served("course", memory_store())
-        self.wire = Wire(self.served)
-        self.client = Client(self.wire, OTHER)
-        self.schema = self.client.define()
-        self.client.read(self.schema)
-        self.notes = 0
-
-    def check(self) -> None:
-        """It writes and hears of it; the store is whole."""
-        self.notes += 1
-        note = inserted(self.schema, 1_000 + self.notes, topic="bystander", rank=self.notes)
-        before = len(self.client.heard)
-        self.client.write(self.schema, note)
-        told, answer = self.client.heard[before:]
-        assert isinstance(told, m.Transition)
-        assert told.writes == [note]
-        assert isinstance(answer, m.Committed)
-        table = self.served.table(self.schema.number)
-        head = self.served.store.published_ts
-        for index in ("by_creation_time", "by_topic", "by_rank"):
-            found = list(table.scan(index, EVERYTHING, head, descending=False))
-            assert all(table.schema.index(index).key(document) == key for key, document in found)
-            assert table.count(index, EVERYTHING, head) == len(found)
-        assert not self.client.connection.is_ended
-        assert len(self.served.store.snapshots) == 0
-
-
-def valid_messages(schema: Any) -> list[m.Message]:
-    """One of each kind, that a client of this table might send."""
-    anywhere = m.Range.of((schema.number, "by_creation_time"), EVERYTHING)
-    one = m.Range.of((schema.number, "by_topic"), topic(schema, "a"))
-    note = inserted(schema, 1, topic="a")
-    by_id = m.Range(schema.number, "by_id", note.id.encode(), note.id.encode() + b"\0", 32)
-    commit = m.Commit(4, 1, 5, "t:write", [anywhere, by_id], [note], {})
-    return [
-        m.Hello(m.VERSION, SESSION, "a test"),
-        m.Read(1, one, False, 10),
-        m.Read(2, by_id, True, 1),
-        m.Count(3, one),
-        commit,
-        msgspec.structs.replace(commit, request=5, commit=2, reads=[]),
-        m.Define(6, msgspec.to_builtins(schema.definition_fields)),
-        m.Sql(7, "SELECT count(*) FROM sync_notes", [1]),
-        m.LoadPart(8, 0, schema.number, [(note.id, note.document or b"")], True),
-        m.Forget(1),
-        m.WatchPresence(),
-    ]
-
-
-@functools.cache
-def world() -> Bystander:
-    """One for all examples."""
-    return Bystander()
-
-
-@functools.cache
-def valid_frames() -> list[bytes]:
-    return [m.encode(message) for message in valid_messages(world().schema)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def end_of_the_world() -> Iterator[None]:
-    yield
-    world().served.close()
-
-
-JUNK: list[Any] = [
-    None,
-    True,
-    -1,
-    0,
-    2**63 - 1,
-    2**64 - 1,
-    1.5,
-    "",
-    "x" * 300,
-    "by_id",
-    b"",
-    b"\xff" * 40,
-    [],
-    [[]],
-    {},
-]
-junk = st.sampled_from(JUNK)
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    """A valid frame in which something is different: a byte, a value, its length."""
-    frame = draw(st.sampled_from(valid_frames()))
-    match draw(st.sampled_from(["as it is", "byte", "cut", "doubled", "value", "value", "value"])):
-        case "byte":
-            at = draw(st.integers(0, len(frame) - 1))
-            return frame[:at] + bytes([draw(st.integers(0, 255))]) + frame[at + 1 :]
-        case "cut":
-            return frame[: draw(st.integers(0, len(frame) - 1))]
-        case "doubled":
-            return frame + frame
-        case "value":
-            return msgspec.msgpack.encode(_elsewhere(draw, msgspec.msgpack.decode(frame)))
-    return frame
-
-
-def _elsewhere(draw: st.DrawFn, value: Any) -> Any:
-    """`value` with junk at some place in it."""
-    if isinstance(value, list) and value and draw(st.integers(0, 3)):
-        at = draw(st.integers(0, len(value) - 1))
-        return [*value[:at], _elsewhere(draw, value[at]), *value[at + 1 :]]
-    if isinstance(value, dict) and value and draw(st.integers(0, 3)):
-        key = draw(st.sampled_from(sorted(value, key=str)))
-        return {**value, key: _elsewhere(draw, value[key])}
-    return draw(junk)
-
-
-@settings(max_examples=20_000 if LONG else 250)
-@given(st.lists(mutated() | st.binary(max_size=60), min_size=1, max_size=5), st.booleans())
-@example([m.encode(m.Sql(1, "x", None))] * 3, False)
-def test_whatever_a_client_sends_other_sessions_and_the_store_notice_nothing(frames: list[bytes], says: bool) -> None:
-    session = (world().notes + 1).to_bytes(16, "big").hex()
-    client = Client(world().wire, session if says else None)
-    for frame in frames:
-        if client.connection.is_ended:
-            break
-        before = len(client.heard)
-        client.connection.say(frame)
-        world().wire.pump()
-        answered = client.heard[before:]
-        assert answered or client.connection.is_ended or _needs_no_answer(frame), "an error, or the end"
-    client.connection.cut()
-    world().check()
-
-
-def _needs_no_answer(frame: bytes) -> bool:
-    return isinstance(m.decode_client(frame), m.WatchPresence)
 
 
 def test_a_key_range_that_cannot_be_harms_nobody(wire: Wire) -> None:

@@ -76,7 +76,7 @@ def own_server(environment: Mapping[str, str] = os.environ) -> str | None:
     """
     server, parent = environment.get(PROCESS_VARIABLE), environment.get("JPY_PARENT_PID")
     # On Windows that is a handle, and tells nothing.
-    is_own = server == parent or os.name == "nt"
+    is_own = (server is not None and server == parent) or os.name == "nt"
     return environment.get(SERVER_VARIABLE) or None if is_own else None
 
 

@@ -153,8 +153,8 @@ def _locked(path: Path) -> filelock.BaseFileLock:
             who = f"this very process ({holder.program})"
         message = f"the store {path} is open in {who}."
         raise StoreLockedError(
-            f"{message} Close it there (`db.close()`, or restart that kernel) and retry; if that is a server, connect to "
-            "its address with its token."
+            f"{message} Close it there (`db.close()`, or restart that kernel) and retry; if that is a server, connect "
+            "to its address with its token."
         ) from None
     return lock
 

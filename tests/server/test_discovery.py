@@ -30,7 +30,7 @@ with open(os.environ["SAID"], "w") as out:  # waits until the test reads
 """
 """What each kernel does when it starts."""
 
-LIKE_JUPYTER_KERNEL = ["-m", "jupyter_client.kernelapp"]
+LIKE_JUPYTER_KERNEL = ["-m", "jupyter", "kernel"]
 LIKE_VS_CODE = ["-m", "ipykernel_launcher", "-f", "elsewhere/kernel-v3a1b2c3.json"]
 """No JPY_PARENT_PID, and a connection file that is in no folder of Jupyter's."""
 
@@ -117,9 +117,8 @@ def test_whoever_has_it_open_already_is_named(kernel: Starting) -> None:
 def test_of_several_servers_a_kernel_asks_its_own(jupyter: JupyterServer, many: JupyterServer) -> None:
     for server in (jupyter, many, jupyter):
         with server.connection() as kernel:
-            assert f"{server.url}/reactive-db/" in kernel.run(
-                'import reactive_db as rdb; print(rdb.connect("several"))'
-            )
+            said = kernel.run('import reactive_db as rdb; print(rdb.connect("several"))')
+        assert f"{server.url}/reactive-db/" in said
 
 
 def test_a_server_without_the_extension_has_no_part_in_it(start: Start, jupyter: JupyterServer) -> None:
@@ -141,6 +140,7 @@ def test_a_server_without_the_extension_has_no_part_in_it(start: Start, jupyter:
         ({SERVER_VARIABLE: "u", PROCESS_VARIABLE: "7", "JPY_PARENT_PID": "7"}, "u"),
         ({SERVER_VARIABLE: "u", PROCESS_VARIABLE: "7", "JPY_PARENT_PID": "8"}, None),
         ({SERVER_VARIABLE: "u", PROCESS_VARIABLE: "7"}, None),
+        ({SERVER_VARIABLE: "u"}, None),
         ({SERVER_VARIABLE: "u", "JPY_PARENT_PID": "7"}, None),
         ({SERVER_VARIABLE: "", PROCESS_VARIABLE: "7", "JPY_PARENT_PID": "7"}, None),
     ],

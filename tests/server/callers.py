@@ -101,6 +101,17 @@ def enter(endpoint: str, headers: Headers, origin: str | None = None) -> str:
         talk.close()
 
 
+def outcome(endpoint: str, route: str, headers: Headers) -> str:
+    """What becomes of a caller at an address; `login`: a browser is sent there."""
+    if route == "/sync":
+        return enter(endpoint, headers)
+    answer = ask(f"{endpoint}{route}", headers)
+    assert not answer.headers["Access-Control-Allow-Origin"], "no page from elsewhere reads it"
+    if answer.status == 302:
+        return "login" if "/login?" in answer.headers["Location"] else "beside"
+    return {200: "yes", 403: "no"}[answer.status]
+
+
 def prepared(endpoint: str, headers: Headers) -> None:
     """Make the store and its table."""
     talk = Talk(endpoint, headers)

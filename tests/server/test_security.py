@@ -35,24 +35,24 @@ from reactive_db.server.stores import Stores
 from reactive_db.sync import messages as m
 from reactive_db.testing.runtime import SeededRuntime
 from reactive_db.testing.threads import PATIENCE_SECONDS
-from tests.server.callers import Headers, Talk, ask, by_token, cookies_of, enter, said_by, sessions, table_of
+from tests.server.callers import (
+    Headers,
+    Talk,
+    ask,
+    by_token,
+    cookies_of,
+    enter,
+    outcome,
+    said_by,
+    sessions,
+    table_of,
+)
 from tests.server.jupyter import JupyterServer
 from tests.server.service import TOKEN, Served, running_service
 from tests.servers import free_port
 from tests.sync.ear import Note, inserted, schema_of
 
 ELSEWHERE = "http://elsewhere.example"
-
-
-def outcome(endpoint: str, route: str, headers: Headers) -> str:
-    """What becomes of a caller at an address; `login`: a browser is sent there."""
-    if route == "/sync":
-        return enter(endpoint, headers)
-    answer = ask(f"{endpoint}{route}", headers)
-    assert not answer.headers["Access-Control-Allow-Origin"], "no page from elsewhere reads it"
-    if answer.status == 302:
-        return "login" if "/login?" in answer.headers["Location"] else "beside"
-    return {200: "yes", 403: "no"}[answer.status]
 
 
 # --- a Jupyter server ------------------------------------------------------------------------------------------------

@@ -520,7 +520,8 @@ def test_a_double_knows_patterns_and_does_not_try_them(annotation: Any) -> None:
 
 
 def test_the_patterns_of_a_definition_can_be_told() -> None:
-    inner = declare(list[meta(str, pattern="b")] | meta(str, pattern="a") | None)  # type: ignore[misc]
+    # Not a list beside a string with a pattern: msgspec 0.22 frees what is not its own with such a union.
+    inner = declare(dict[meta(str, pattern="b"), meta(str, pattern="a") | None])  # type: ignore[misc]
     assert patterns_in(definition_of(inner).schema) == {"a", "b"}
 
 

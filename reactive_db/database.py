@@ -116,7 +116,9 @@ def _opened(
     place: Path | Address | None, seconds: float, limits: Limits, runtime: Runtime, interrupts: Uninterrupted
 ) -> Database:
     if isinstance(place, Address):
-        remote = RemoteStore.at(place, this_kernel(), runtime, limits)
+        # A proof is for our own server alone: another one could show it there, in our place.
+        kernel = this_kernel() if place.url == own_server() else None
+        remote = RemoteStore.at(place, kernel, runtime, limits)
         try:
             interrupts.call(partial(remote.wait_until_open, seconds))
         except BaseException:

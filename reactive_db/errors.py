@@ -292,6 +292,6 @@ class StoreFullError(StoreError):
 
 
 class CommitUncertainError(StoreError):
-    """The journal did not say whether the append landed. Do not retry; connect again and look."""
+    """Nobody said whether the commit was made. Do not retry; connect again and look."""
 
     code = "commit-uncertain"

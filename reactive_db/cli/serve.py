@@ -20,6 +20,7 @@ from reactive_db.runtime import SystemRuntime
 
 _PORT: Final = 8910
 _TOKEN_BYTES: Final = 24
+_SECRET_BYTES: Final = 32
 _EVERY_ADDRESS: Final = {"", "0.0.0.0", "::"}
 
 
@@ -85,7 +86,9 @@ def serve(host: str, port: int, token: str | None, stores: Path | None, recheck:
 def _serve_token(folder: Path, host: str, port: int, given: str | None) -> None:
     from reactive_db.server.service import TokenIdentity
 
-    token = given or SystemRuntime().random_bytes(_TOKEN_BYTES).hex()
+    runtime = SystemRuntime()
+    token = given or runtime.random_bytes(_TOKEN_BYTES).hex()
+    identity = TokenIdentity(token, secret=runtime.random_bytes(_SECRET_BYTES))
     shown = "…" if given else token  # one that was given is a secret that whoever needs it has
 
     def announce(port: int) -> None:
@@ -94,7 +97,7 @@ def _serve_token(folder: Path, host: str, port: int, given: str | None) -> None:
         click.echo(f"Serving the stores of {folder}. To stop, press Ctrl-C. In Python elsewhere:\n")
         click.echo(f"    import reactive_db as rdb\n    db = rdb.connect({address!r}, token={shown!r})\n")
 
-    _run(TokenIdentity(token), folder, host, port, HUB_RECHECK_SECONDS, announce)
+    _run(identity, folder, host, port, HUB_RECHECK_SECONDS, announce)
 
 
 def _serve_hub(folder: Path, recheck: float) -> None:
@@ -114,9 +117,11 @@ def _serve_hub(folder: Path, recheck: float) -> None:
 
 
 def _run(identity: Any, folder: Path, host: str, port: int, recheck: float, announce: Callable[[int], None]) -> None:
-    from reactive_db.server.service import Service
+    from reactive_db.server.service import Service, without_tokens
     from reactive_db.server.stores import Stores, named_in
 
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(without_tokens)
     runtime = SystemRuntime()
     service = Service(identity, Stores(runtime, Limits(), named_in(folder)), runtime, recheck)
     try:

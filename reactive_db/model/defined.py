@@ -24,7 +24,7 @@ def defined_document(definition: TableDefinition) -> type[Document]:
 
     It is no declaration: `declared_document` and its like do not find it, and nobody is told of it. Its schema is the
     one that `definition` defines, whatever number the table has. Where the declared class has an enum, this one has
-    the values. A new class each time; the caller keeps it.
+    the values, and it does not try patterns. A new class each time; the caller keeps it.
 
     The definition may come from anybody: this ends, and runs nothing of the definition's.
 

@@ -4,7 +4,8 @@
 is the same in the next process. It may come from anybody: reading it ends, and runs nothing that its writer chose.
 
 Not in it, because they are code: `__post_init__`, an enum's `_missing_`, and default factories that give another value
-each time. A class made of the text refuses documents that lack such a default.
+each time. A class made of the text refuses documents that lack such a default. Nor does it try patterns: one that
+somebody made up can take for ever, with the interpreter's lock held. Who declares the class tries them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import struct
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar, Union, cast
@@ -206,6 +208,13 @@ _CASE_COST: Final = 8
 _DEPTH_MAX: Final = 4 * limits.NESTING_MAX
 
 
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """Stands in an annotation for a pattern that is known and not tried."""
+
+    pattern: str
+
+
 # --- from a class to text --------------------------------------------------------------------------------------------
 
 
@@ -371,7 +380,7 @@ def _unwrapped(annotation: Any) -> tuple[Any, dict[Constraint, Any]]:
         if origin is Annotated:
             for meta in annotation.__metadata__:
                 found = {name: getattr(meta, name, None) for name in typing.get_args(Constraint)}
-                is_meta = isinstance(meta, msgspec.Meta)
+                is_meta = isinstance(meta, msgspec.Meta | Untried)
                 constraints |= {name: value for name, value in found.items() if is_meta and value is not None}
             annotation = annotation.__origin__
         elif origin is Final:
@@ -429,7 +438,6 @@ def _check_size(object_types: list[ObjectType]) -> None:
 
     An object type counts wherever it stands, but not inside itself.
     """
-    patterns: set[str] = set()
     count = sum(_count(field.default) for object_type in object_types for field in object_type.fields)
     waiting: list[tuple[Type, frozenset[int], int]] = [(Part(0), frozenset(), 0)]
     while waiting:
@@ -443,16 +451,32 @@ def _check_size(object_types: list[ObjectType]) -> None:
             if type_.at >= len(object_types) or type_.at in outer:
                 continue
             outer |= {type_.at}
-        if isinstance(type_, Constrained):
-            patterns |= {pattern for pattern in type_.by.values() if isinstance(pattern, str)}
         waiting.extend((inner, outer, depth + 1) for inner in _inner(type_, object_types))
     # Python looks at every character of a range when it compiles a pattern, and longer where case is ignored.
+    patterns = _patterns(object_types)
     size = sum(len(one.encode()) * (_CASE_COST if _IGNORES_CASE.search(one) else 1) for one in patterns)
     if size > limits.DEFINITION_PATTERN_BYTES_MAX:
         raise SchemaError(
             f"its patterns have {size:,} bytes, those that ignore case counted {_CASE_COST} times; "
             f"at most {limits.DEFINITION_PATTERN_BYTES_MAX:,}."
         )
+
+
+def patterns_in(text: str) -> set[str]:
+    """The patterns that strings of a document have to match, in a text that `types_text` gave."""
+    return _patterns(_decode(text))
+
+
+def _patterns(object_types: list[ObjectType]) -> set[str]:
+    waiting: list[Type] = [field.type for object_type in object_types for field in object_type.fields]
+    found: set[str] = set()
+    while waiting:
+        type_ = waiting.pop()
+        if isinstance(type_, Constrained):
+            found |= {pattern for pattern in type_.by.values() if isinstance(pattern, str)}
+        if not isinstance(type_, Part):  # its fields are there anyway
+            waiting.extend(_inner(type_, object_types))
+    return found
 
 
 def _count(value: Value | msgspec.UnsetType) -> int:
@@ -550,9 +574,8 @@ class _Maker:
         match type_:
             case str():
                 return _PYTHON[type_]
-            case Constrained(of, by):
-                constraints: Any = {name: _read_value(value, []) for name, value in by.items()}
-                return Annotated[self._annotation(of), msgspec.Meta(**constraints)]
+            case Constrained():
+                return self._constrained(type_)
             case Exact(value):
                 return exactly(cast(float, _read_value(value, [])))
             case Choice(values):
@@ -562,6 +585,18 @@ class _Maker:
             case Part(at):
                 return self._classes[at]
         return self._made_of(type_)
+
+    def _constrained(self, type_: Constrained) -> Any:
+        constraints: Any = {name: _read_value(value, []) for name, value in type_.by.items()}
+        meta, annotation = msgspec.Meta(**constraints), self._annotation(type_.of)
+        pattern = constraints.pop("pattern", None)
+        if pattern is None:
+            return Annotated[annotation, meta]
+        members = type_.of.of if isinstance(type_.of, AnyOf) else [type_.of]
+        if "string" not in members:
+            raise SchemaError("only strings have a pattern.")
+        rest = [msgspec.Meta(**constraints)] if constraints else []
+        return Annotated[annotation, Untried(pattern), *rest]
 
     def _made_of(self, type_: Type) -> Any:
         match type_:

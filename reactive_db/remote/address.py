@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, quote, urlsplit
@@ -14,6 +14,10 @@ from reactive_db.errors import NotAStoreError
 
 ENDPOINT: Final = "reactive-db"
 """Below a server's own address, everything of ours."""
+
+SERVER_VARIABLE: Final = "REACTIVE_DB_URL"
+PROCESS_VARIABLE: Final = "REACTIVE_DB_SERVER_PID"
+"""What a server tells its kernels: its endpoint, and which process it is."""
 
 HUB_VARIABLE: Final = "REACTIVE_DB_HUB_URL"
 """What tells the processes of a Hub's users where the stores are that all of them share."""
@@ -35,7 +39,7 @@ class Address:
 
     url: str
     store: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     @property
     def socket_url(self) -> str:
@@ -65,8 +69,15 @@ def address_of(url: str, token: str | None) -> Address:
 
 
 def own_server(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The endpoint of the server that this process belongs to, if it told us."""
-    return environment.get("REACTIVE_DB_URL") or None
+    """The endpoint of the server that started this process as a kernel, if it told us.
+
+    Whatever a server starts inherits what it tells: terminals, and with them other servers, VS Code, `jupyter kernel`,
+    also long after the server is gone. What those start is no kernel of its own, and could not prove itself to it.
+    """
+    server, parent = environment.get(PROCESS_VARIABLE), environment.get("JPY_PARENT_PID")
+    # On Windows that is a handle, and tells nothing.
+    is_own = (server is not None and server == parent) or os.name == "nt"
+    return environment.get(SERVER_VARIABLE) or None if is_own else None
 
 
 def hub_server(environment: Mapping[str, str] = os.environ) -> str | None:

@@ -7,7 +7,7 @@ import hmac
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ class Kernel:
     """
 
     id: str
-    key: bytes
+    key: bytes = field(repr=False)
 
     def proof(self, nonce: str) -> str:
         """What shows a server that sent `nonce` which kernel this is."""

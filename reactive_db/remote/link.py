@@ -45,7 +45,8 @@ class End(Protocol):
 class Link:
     """Keeps a connection.
 
-    Responsibilities: opening, proving who we are, trying again with growing pauses. Not: what is said.
+    Responsibilities: opening, proving who we are, trying again with growing pauses. Not: what is said. What goes
+    wrong here while the server is heard is logged, and the connection begun again, which asks for everything anew.
     """
 
     def __init__(self, address: Address, kernel: Kernel | None, end: End, runtime: Runtime) -> None:
@@ -68,7 +69,7 @@ class Link:
             self._thread.join()
 
     def _run(self) -> None:
-        delay = _FIRST_DELAY_SECONDS
+        delay, failures = _FIRST_DELAY_SECONDS, 0
         while not self._is_closed.is_set():
             try:
                 with self._open() as self._connection:
@@ -86,11 +87,15 @@ class Link:
                 _log.info("%s: %s", self._address, error)
             except (OSError, WebSocketException, TimeoutError) as error:
                 _log.info("%s: %s", self._address, error)
-            except (msgspec.DecodeError, ValueError) as error:
+            except (msgspec.DecodeError, json.JSONDecodeError) as error:
                 self._end.refused(
                     ProtocolError(f"{self._address} said what this version does not understand: {error}.")
                 )
                 return
+            except Exception:
+                _log.exception("%s: what the server said could not be taken; connecting anew", self._address)
+                failures += 1
+                delay = min(_FIRST_DELAY_SECONDS * 2**failures, limits.RECONNECT_SECONDS_MAX)
             finally:
                 self._connection = None
             self._is_closed.wait(delay * (0.5 + self._random.random()))

@@ -92,7 +92,7 @@ class StoresList(Asked):
 
     async def get(self) -> None:
         caller = await self.reader()
-        found = self._stores.all_open()
+        found = self._stores.all_open(with_paths=caller.is_owner)
         listed = await asyncio.to_thread(
             lambda: [_listed(target, served, caller.is_owner) for target, served in found.items()]
         )

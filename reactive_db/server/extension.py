@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Final
+from typing import Any, Final
 
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
@@ -13,7 +13,7 @@ from jupyter_server.utils import url_path_join
 from traitlets import Bool
 
 from reactive_db.limits import Limits
-from reactive_db.remote.address import ENDPOINT
+from reactive_db.remote.address import ENDPOINT, PROCESS_VARIABLE, SERVER_VARIABLE
 from reactive_db.runtime import SystemRuntime
 from reactive_db.server.dashboard import handlers
 from reactive_db.server.jupyter_page import PAGES
@@ -22,7 +22,7 @@ from reactive_db.server.kernel_connection import PromptConnection, PromptStampin
 from reactive_db.server.stores import Stores
 
 # Kernels inherit the server's environment; of those behind a gateway, only what begins with KERNEL_ travels.
-ADDRESS_VARIABLES: Final = ("REACTIVE_DB_URL", "KERNEL_REACTIVE_DB_URL")
+ADDRESS_VARIABLES: Final = (SERVER_VARIABLE, f"KERNEL_{SERVER_VARIABLE}")
 
 CONNECTIONS: Final[dict[tuple[bool, bool], type[ZMQChannelsWebsocketConnection]]] = {
     (False, False): ZMQChannelsWebsocketConnection,
@@ -52,8 +52,12 @@ class ReactiveDB(ExtensionApp):
         "ServerApp.kernel_websocket_connection_class is set.",
     ).tag(config=True)
 
-    _address = ""  # what kernels were told
     _stores: Stores | None = None
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._told: dict[str, str] = {}
+        """What kernels were told, by the variable that has it."""
 
     def initialize_settings(self) -> None:
         """Set the class of the kernels' sockets, unless somebody else has.
@@ -82,14 +86,14 @@ class ReactiveDB(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Tell kernels where the server is, which it knows only now. Its token is not theirs to have."""
-        self._address = url_path_join(serverapp.connection_url, ENDPOINT)
-        for variable in ADDRESS_VARIABLES:
-            os.environ[variable] = self._address
+        address = url_path_join(serverapp.connection_url, ENDPOINT)
+        self._told = {**dict.fromkeys(ADDRESS_VARIABLES, address), PROCESS_VARIABLE: str(os.getpid())}
+        os.environ.update(self._told)
 
     async def stop_extension(self) -> None:
         """Take the address out again, unless it is another server's by now."""
-        for variable in ADDRESS_VARIABLES:
-            if os.environ.get(variable) == self._address:
+        for variable, value in self._told.items():
+            if os.environ.get(variable) == value:
                 del os.environ[variable]
         if self._stores is not None:
             await asyncio.to_thread(self._stores.close)

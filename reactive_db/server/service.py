@@ -6,7 +6,6 @@ It answers at its own address and below any path that a proxy leaves in front, a
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import logging
 import re
@@ -19,7 +18,7 @@ from typing import Any, Final, Protocol
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler, create_signed_value, decode_signed_value
 
 from reactive_db import limits
 from reactive_db.remote.address import ENDPOINT
@@ -34,6 +33,8 @@ Announce = Callable[[int], None]
 """Called with the port when the server listens."""
 
 _HEADER: Final = re.compile(r"(?:token|bearer)\s+(.+)", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"(?<=token=)[^&\s]+")
+_LOGIN: Final = "login"
 _PING_SECONDS: Final = 20.0
 _GOING_AWAY: Final = 1001
 _BUSY: Final = 503
@@ -59,31 +60,42 @@ class Identity(Protocol):
 
 
 class TokenIdentity:
-    """Whoever has the token is as good as the one who started the server."""
+    """Whoever has the token is as good as the one who started the server.
 
-    def __init__(self, token: str) -> None:
+    A browser that has shown it is given a login to keep: a signed word that ends with the browser's session, with this
+    process, or after LOGIN_DAYS_MAX. Other servers of this host are sent it too, as cookies know no port; so it must
+    not be the token, nor tell anything of it.
+    """
+
+    def __init__(self, token: str, secret: bytes) -> None:
+        """`secret` signs logins; a new one for each process."""
         self._token = token
+        self._secret = secret
         self._owner = Caller(owner(), EVERYTHING)
-        # Cookies know no port: servers beside each other must not take each other's.
-        self._cookie = f"reactive-db-{hashlib.sha256(token.encode()).hexdigest()[:16]}"
 
     def credential(self, handler: RequestHandler) -> str:
         match = _HEADER.fullmatch(handler.request.headers.get("Authorization", ""))
         return match[1] if match else self._of_browser(handler)
 
     async def caller(self, credential: str) -> Caller | None:
-        return self._owner if self._is_right(credential) else None
+        return self._owner if self._is_token(credential) or self._is_login(credential) else None
 
     def _of_browser(self, handler: RequestHandler) -> str:
-        """What a page's address has, which the browser is given to keep, or what it has kept."""
-        given = handler.get_query_argument("token", "")
-        if not self._is_right(given):
-            return handler.get_cookie(self._cookie) or given
-        handler.set_cookie(self._cookie, given, httponly=True, samesite="Strict")
-        return given
+        """The login of a browser: a new one for the token in a page's address, or the one it has kept."""
+        name, given = _cookie_of(handler), handler.get_query_argument("token", "")
+        if not self._is_token(given):
+            return handler.get_cookie(name) or given
+        login = create_signed_value(self._secret, _LOGIN, "").decode()
+        is_secure = handler.request.protocol == "https"
+        handler.set_cookie(name, login, httponly=True, samesite="Strict", secure=is_secure)
+        return login
 
-    def _is_right(self, credential: str) -> bool:
+    def _is_token(self, credential: str) -> bool:
         return hmac.compare_digest(credential.encode(), self._token.encode())
+
+    def _is_login(self, credential: str) -> bool:
+        found = decode_signed_value(self._secret, _LOGIN, credential, max_age_days=limits.LOGIN_DAYS_MAX)
+        return found is not None
 
     def pages(self) -> Sequence[Any]:
         return []
@@ -132,7 +144,7 @@ class Service:
                 *handlers(base, PAGES, stores=self.stores, who=self._who),
                 *self.identity.pages(),
             ],
-            cookie_secret=self.runtime.random_bytes(32),  # after a restart browsers log in anew, by themselves
+            cookie_secret=self.runtime.random_bytes(32),  # for the Hub's pages: browsers log in anew, by themselves
             xsrf_cookies=True,
             websocket_ping_interval=_PING_SECONDS,
             log_function=_log_request,
@@ -205,6 +217,17 @@ class _Health(RequestHandler):
 
     def get(self) -> None:
         self.finish({"status": "ok", "version": version("reactive-db")})
+
+
+def without_tokens(record: logging.LogRecord) -> bool:
+    """A filter for logs: tornado's own words about a request that fails have its whole address."""
+    record.msg, record.args = _TOKEN.sub("…", record.getMessage()), ()
+    return True
+
+
+def _cookie_of(handler: RequestHandler) -> str:
+    """Servers beside each other must not take each other's."""
+    return f"reactive-db-{re.sub(r'[^0-9A-Za-z]', '-', handler.request.host)}"
 
 
 def _stop_signal() -> asyncio.Event:

@@ -24,6 +24,7 @@ Place = Callable[[str], Path]
 
 _SWITCH_SECONDS: Final = 0.0005
 _WORKERS: Final = 8
+_SQL_WORKERS: Final = 4
 _NAME: Final = re.compile(rf"\w[\w-]{{0,{limits.STORE_NAME_LENGTH_MAX - 1}}}")
 
 
@@ -32,10 +33,12 @@ class Stores:
 
     Attributes:
         workers: where sessions work, so that the event loop never waits.
+        sql_workers: where clients' SQL waits for its turn and its end, so that nobody else does.
     """
 
     def __init__(self, runtime: Runtime, limits: Limits, place: Place = store_path) -> None:
         self.workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="reactive_db-worker")
+        self.sql_workers = ThreadPoolExecutor(_SQL_WORKERS, thread_name_prefix="reactive_db-sql")
         self._runtime = runtime
         self._limits = limits
         self._place = place
@@ -48,16 +51,17 @@ class Stores:
         # kernel takes 4.5 ms instead of 2.2.
         sys.setswitchinterval(_SWITCH_SECONDS)
 
-    def open(self, target: str, may_create: bool) -> Served:
+    def open(self, target: str, may_create: bool, may_name_paths: bool = True) -> Served:
         """The store of a name or a path, opened if need be. May take long: call it on a worker.
 
         Raises:
+            NotAStoreError: it is a path, and the caller has no business with the files of this server.
             StoreError: it cannot be opened; StoreLockedError names the process that has it.
             PermissionDeniedError: there is none yet, and the caller may not make one.
             LimitError: too many others are open.
         """
-        path = self._place(target)
-        with self._turn_of(target):
+        path = self._place(target) if may_name_paths else self._place(_plain(target))
+        with self._turn_of(path):
             found = self._usable(path)
             if found is not None:
                 return found
@@ -76,14 +80,14 @@ class Stores:
                 self._open[path] = served
             return served
 
-    def all_open(self) -> dict[str, Served]:
-        """Every store that is open, by what a caller names it, in order."""
+    def all_open(self, with_paths: bool = True) -> dict[str, Served]:
+        """Every store that is open, by what a caller names it, in order; those that only have a path if asked."""
         with self._lock:
             found = [(self._target(path), served) for path, served in self._open.items()]
-        return dict(sorted(found))
+        return {target: served for target, served in sorted(found) if with_paths or _NAME.fullmatch(target)}
 
-    def _turn_of(self, target: str) -> threading.Lock:
-        return self._opening[hash(self._place(target)) % len(self._opening)]
+    def _turn_of(self, path: Path) -> threading.Lock:
+        return self._opening[hash(path) % len(self._opening)]
 
     def _usable(self, path: Path) -> Served | None:
         """The store that is open there; one that a disk has failed is closed, to be opened again."""
@@ -101,6 +105,11 @@ class Stores:
         with suppress(RuntimeError):
             self.workers.submit(work)
 
+    def submit_sql(self, work: Callable[[], None]) -> None:
+        """The same, on a worker of SQL's own."""
+        with suppress(RuntimeError):
+            self.sql_workers.submit(work)
+
     def _target(self, path: Path) -> str:
         """The name of a store that has one here, else its path."""
         try:
@@ -111,21 +120,25 @@ class Stores:
     def close(self) -> None:
         """Close every store; what is acknowledged is on the disk already."""
         self.workers.shutdown(cancel_futures=True)
+        self.sql_workers.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             for served in self._open.values():
-                served.close()
+                served.close()  # which ends what runs there
             self._open.clear()
+        self.sql_workers.shutdown()
 
 
 def named_in(folder: Path) -> Place:
     """Stores by plain names, all in `folder`: whoever comes from elsewhere has no business with other paths here."""
 
-    def place(target: str) -> Path:
-        if not _NAME.fullmatch(target):
-            raise NotAStoreError(
-                f"{target!r} names no store of this server. Its stores have plain names such as `course`: letters, "
-                f"digits, `_` and `-`, at most {limits.STORE_NAME_LENGTH_MAX}; paths are for servers of your own."
-            )
-        return folder / f"{target}.rdb"
+    return lambda target: folder / f"{_plain(target)}.rdb"
 
-    return place
+
+def _plain(target: str) -> str:
+    """Raises NotAStoreError unless it is a plain name."""
+    if _NAME.fullmatch(target):
+        return target
+    raise NotAStoreError(
+        f"{target!r} names no store of this server. Its stores have plain names such as `course`: letters, "
+        f"digits, `_` and `-`, at most {limits.STORE_NAME_LENGTH_MAX}; paths are for servers of your own."
+    )

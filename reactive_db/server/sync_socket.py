@@ -9,7 +9,6 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Callable
 from typing import Any, Final
 
 from tornado.ioloop import IOLoop
@@ -39,7 +38,7 @@ class SyncSocket(WebSocketHandler):
     def initialize(self, stores: Stores, runtime: Runtime) -> None:
         self._stores = stores
         self._nonce = runtime.random_bytes(_NONCE_BYTES).hex()
-        self._encoding = m.ENCODINGS.get(self.get_argument("format", "msgpack"), m.MSGPACK)
+        self._encoding = m.MSGPACK
         self._session: ServerSession | None = None
         self._is_asked = False
         self._is_gone = False
@@ -60,6 +59,12 @@ class SyncSocket(WebSocketHandler):
     @property
     def max_message_size(self) -> int:
         return limits.FRAME_BYTES_MAX
+
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        # Before there is a connection: an address that cannot be read is refused as such.
+        self._encoding = m.ENCODINGS.get(self.get_argument("format", "msgpack"), m.MSGPACK)
+        self._store = self.get_argument("store", "")
+        await super().get(*args, **kwargs)
 
     async def open(self, *args: Any, **kwargs: Any) -> None:
         self.set_nodelay(True)
@@ -99,6 +104,8 @@ class SyncSocket(WebSocketHandler):
     # --- the rest -----------------------------------------------------------------------------------------------------
 
     def _answered(self, frame: str) -> Caller | None:
+        if len(frame) > limits.PROOF_BYTES_MAX:
+            return None
         try:
             return self.proven(json.loads(frame), self._nonce)
         except (ValueError, KeyError, TypeError):
@@ -116,11 +123,11 @@ class SyncSocket(WebSocketHandler):
         """Open the store and begin a session on it."""
         self._forget_deadline()
         try:
-            name = self.get_argument("store", "")
             if "read" not in caller.may:  # first of all: whoever may not even read learns nothing of what is here
                 raise PermissionDeniedError(f"{caller.name!r} may not read the stores of this server.")
+            may_create = "write" in caller.may and not self._encoding.is_text
             served = await self._loop.run_in_executor(
-                self._stores.workers, self._stores.open, name, "write" in caller.may and not self._encoding.is_text
+                self._stores.workers, self._stores.open, self._store, may_create, caller.is_owner
             )
         except Exception as error:
             self._fail(error)
@@ -137,10 +144,8 @@ class SyncSocket(WebSocketHandler):
         def close() -> None:
             add_callback(self._shut)
 
-        def submit(work: Callable[[], None]) -> None:
-            self._stores.submit(work)
-
-        return ServerSession(served, caller, send, submit, close, self._encoding)
+        stores = self._stores
+        return ServerSession(served, caller, send, stores.submit, close, self._encoding, stores.submit_sql)
 
     async def _write(self, frame: bytes) -> None:
         try:

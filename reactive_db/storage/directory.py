@@ -152,7 +152,10 @@ def _locked(path: Path) -> filelock.BaseFileLock:
         if holder is not None and (holder.pid, holder.host) == (os.getpid(), socket.gethostname()):
             who = f"this very process ({holder.program})"
         message = f"the store {path} is open in {who}."
-        raise StoreLockedError(f"{message} Close it there (`db.close()`, or restart that kernel) and retry.") from None
+        raise StoreLockedError(
+            f"{message} Close it there (`db.close()`, or restart that kernel) and retry; if that is a server, connect "
+            "to its address with its token."
+        ) from None
     return lock
 
 

@@ -15,7 +15,14 @@ from typing import Any, Protocol
 
 from reactive_db.engine.access import Status
 from reactive_db.engine.snapshots import Unreachable
-from reactive_db.errors import OfflineError, ReactiveDBError, StoreClosedError
+from reactive_db.errors import (
+    CommitUncertainError,
+    OfflineError,
+    PermissionDeniedError,
+    ProtocolError,
+    ReactiveDBError,
+    StoreClosedError,
+)
 from reactive_db.interrupts import Uninterrupted
 from reactive_db.sync import messages as m
 from reactive_db.sync.failures import error_of
@@ -50,6 +57,8 @@ class _Waiting:
     answer: list[m.Message] = field(default_factory=list)
     """Its parts."""
     error: BaseException | None = None
+    is_sent: bool = False
+    """The server may have it."""
 
 
 class ClientSession:
@@ -180,6 +189,7 @@ class ClientSession:
     def refused(self, error: ReactiveDBError) -> None:
         """The server does not want us; there will be no other connection."""
         self._refusal = error
+        self._fail_commits(error)
         self._end(error)
 
     def hear(self, frame: bytes) -> None:
@@ -196,6 +206,8 @@ class ClientSession:
                 self._hearer.told(message)
         elif isinstance(message, m.Failed) and message.request == 0:
             self._refusal = error_of(message)
+            if self.welcome is None and isinstance(self._refusal, PermissionDeniedError | ProtocolError):
+                self._fail_commits(self._refusal)
             self._has_begun.set()
             _log.warning("the server ends the connection: %s", self._refusal)
         else:
@@ -226,6 +238,7 @@ class ClientSession:
             waiting = self._waiting[self._numbers] = _Waiting(make(self._numbers))
             waiting.wake.acquire()
             send = self._send if self.welcome is not None else None
+            waiting.is_sent = send is not None
         if send is not None:
             send(m.encode(waiting.message))
         return waiting
@@ -246,6 +259,7 @@ class ClientSession:
             if isinstance(one.message, m.Commit) and one.message.commit <= welcome.commit:
                 self._answer(m.Committed(number, welcome.ts))
             else:
+                one.is_sent = True
                 send(m.encode(one.message))
         self._has_begun.set()
         self._in_reach.set()
@@ -268,6 +282,20 @@ class ClientSession:
             with self._lock:
                 self._waiting.pop(message.request, None)
             waiting.wake.release()
+
+    def _fail_commits(self, refusal: ReactiveDBError) -> None:
+        """The server lets us in no more, and will not say what became of commits: whoever waits for one is told so."""
+        with self._lock:
+            numbers = [number for number, one in self._waiting.items() if isinstance(one.message, m.Commit)]
+            failed = [self._waiting.pop(number) for number in numbers]
+        for one in failed:
+            one.error = refusal
+            if one.is_sent:
+                one.error = CommitUncertainError(
+                    f"{refusal.message} Before that the connection was lost, and nobody knows whether this commit was "
+                    "made. Look before you run it again."
+                )
+            one.wake.release()
 
     def _end(self, error: ReactiveDBError) -> None:
         with self._lock:

@@ -16,16 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, TypeAlias, cast
 
 import msgspec
 
-from reactive_db.engine.read_set import Space
+from reactive_db.engine.read_set import BY_ID, Space
 from reactive_db.model.keys import KeyRange
 from reactive_db.sync.shown import ColumnShown, StoreShown
 
 VERSION: Final = 1
 """Of this protocol. A server speaks one; a client of another version is told so, and what to do."""
+
+
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""What is counted up; also where JSON would let it be longer."""
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -42,7 +46,14 @@ class Range(msgspec.Struct, frozen=True, array_like=True, gc=False):
     index: str
     lo: bytes
     hi: bytes | None
-    prefix: int
+    prefix: Number
+
+    def __post_init__(self) -> None:
+        # It comes from anybody, and the index of subscriptions has a place for each length that there is.
+        if self.prefix > len(self.lo):
+            raise ValueError("a prefix that is longer than the keys of the range")
+        if self.index == BY_ID:
+            self.lo.decode()  # raises one, too
 
     @classmethod
     def of(cls, space: Space, key_range: KeyRange) -> Range:
@@ -82,29 +93,29 @@ class Hello(Message, frozen=True, tag="hello"):
 class Read(Message, frozen=True, tag="read"):
     """Watch the first part of a range, or the last one, and send its documents."""
 
-    request: int
+    request: Number
     range: Range
     descending: bool
-    most: int
+    most: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
 class Count(Message, frozen=True, tag="count"):
     """Watch a range, and send how many documents it has."""
 
-    request: int
+    request: Number
     range: Range
 
 
 class Forget(Message, frozen=True, tag="forget"):
     """Watch nothing any more: the client begins anew when it has the answer."""
 
-    request: int
+    request: Number
 
 
 class Define(Message, frozen=True, tag="define"):
     """Create a table, or move it to a new definition."""
 
-    request: int
+    request: Number
     definition: dict[str, Any]
     """The fields of a `TableDefinition`."""
 
@@ -112,9 +123,9 @@ class Define(Message, frozen=True, tag="define"):
 class Commit(Message, frozen=True, tag="commit"):
     """Make writes durable and visible at one new timestamp, if nobody wrote in `reads` since `begin_ts`."""
 
-    request: int
-    commit: int
-    begin_ts: int
+    request: Number
+    commit: Number
+    begin_ts: Number
     source: str
     reads: list[Range]
     writes: list[Written]
@@ -125,7 +136,7 @@ class Commit(Message, frozen=True, tag="commit"):
 class Sql(Message, frozen=True, tag="sql"):
     """Run a SELECT, and watch the tables it reads."""
 
-    request: int
+    request: Number
     statement: str
     parameters: Any
 
@@ -137,8 +148,8 @@ class WatchPresence(Message, frozen=True, tag="watchpresence"):
 class LoadPart(Message, frozen=True, tag="load"):
     """Some documents of a bulk load; all are inserted, at one timestamp, when `is_last` comes."""
 
-    request: int
-    number: int
+    request: Number
+    number: Number
     """Which part of its load, from 0; a load that was given up has no last part."""
     table: int
     documents: list[tuple[str, bytes]]
@@ -148,13 +159,13 @@ class LoadPart(Message, frozen=True, tag="load"):
 class Overview(Message, frozen=True, tag="overview"):
     """Say how the store is, as a page shows it; and once, when something is different after that."""
 
-    request: int
+    request: Number
 
 
 class Browse(Message, frozen=True, tag="browse"):
     """Send the newest documents of a table, as text."""
 
-    request: int
+    request: Number
     table: str
 
 

@@ -22,14 +22,17 @@ from reactive_db.errors import (
     IdError,
     LimitError,
     PermissionDeniedError,
+    ProtocolError,
     ReactiveDBError,
     SchemaError,
+    SchemaMismatchError,
 )
 from reactive_db.model.defined import defined_document
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import RANDOM_BYTES, new_id, table_number
 from reactive_db.model.keys import EVERYTHING, prefix_range
 from reactive_db.model.schema import TableDefinition, TableSchema
+from reactive_db.model.stored_types import patterns_in
 from reactive_db.storage.columns import Parameters
 from reactive_db.storage.sql_result import SqlResult
 from reactive_db.storage.tables import Table, Write
@@ -209,10 +212,25 @@ class Served:
             raise SchemaError(f"table {wanted.name!r} is the store's own.")
         with self._defining:
             known = next((one for one in self.store.catalog.definitions() if one.name == wanted.name), None)
-            if known is None or digest(known) != digest(wanted):
-                if known is not None:
-                    _check_redefines(caller, known, wanted)
-                self.store.catalog.table(defined_document(wanted))
+            if known is not None and digest(known) == digest(wanted):
+                return
+            document = defined_document(wanted)
+            if known is not None:
+                _check_redefines(caller, known, wanted)
+                self._check_patterns(known, wanted)
+            self.store.catalog.table(document)
+
+    def _check_patterns(self, known: TableDefinition, wanted: TableDefinition) -> None:
+        """Raises SchemaMismatchError: a pattern is new, and there are documents, on which nobody here may try it."""
+        new = patterns_in(wanted.schema) - patterns_in(known.schema)
+        count = self.store.counts().get(known.number, 0) if new else 0
+        if count:
+            raise SchemaMismatchError(
+                f"a server tries no patterns, so it cannot tell whether the {count} documents of table {known.name!r} "
+                f"match {min(new)!r}. Give a table its patterns while it is empty, or check in the mutation.",
+                table=known.name,
+                offenders=[],
+            )
 
     def last_commit(self, session: str) -> int:
         """The number of the last commit of a session, 0 if it made none."""
@@ -240,6 +258,12 @@ class Served:
             return self.store.published_ts
 
     def _commit(self, session: str, caller: Caller, message: Commit) -> int:
+        if message.begin_ts > self.publisher.ts:
+            # Who validates against what comes after it would validate nothing.
+            raise ProtocolError(
+                f"a commit read at ts {message.begin_ts}, and store {self.name!r} is at ts {self.publisher.ts}. If the "
+                "store was put back to an older state, connect again: `db.close()`, then `rdb.connect(…)`."
+            )
         transaction = _Arrived(self, session, caller, message)
         for number, built_for in message.definitions.items():
             self._check_definition(number, built_for)
@@ -374,7 +398,7 @@ def _built(table: Table, written: Written) -> _Built:
         return _Built(table, written.id, None, None)
     try:
         given = table.schema.decode(written.document)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DocumentError(f"{error} (table {table.schema.name!r}).", table=table.schema.name) from None
     if given.id != written.id or given.creation_time is None:
         raise DocumentError("a document without its own id and creation time.", table=table.schema.name)

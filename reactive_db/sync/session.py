@@ -1,17 +1,20 @@
 """The server's half of a connection: takes frames, answers them in order, and says what has changed.
 
 Theory of operation. Frames are queued and worked off one by one, on a worker thread and never on the event loop: a
-commit waits for the disk, a first read of a table for DuckDB. What goes out has one order. A read watches its range
+commit waits for the disk, a first read of a table for DuckDB. Clients' SQL, which may take its time, has workers of
+its own, so that nobody's reads and commits wait for it. What goes out has one order. A read watches its range
 and fixes its timestamp in one step; until its answer is out, transitions wait, so none can overtake it.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -34,6 +37,8 @@ from reactive_db.sync.served import Caller, Load, Served
 
 _SESSION: Final = re.compile("[0-9a-f]{32}")
 _DESCRIPTION_CHARACTERS: Final = 200
+
+_log = logging.getLogger(__name__)
 
 Send = Callable[[bytes], None]
 Submit = Callable[[Callable[[], None]], None]
@@ -67,13 +72,17 @@ class ServerSession:
         submit: Submit,
         close: Callable[[], None],
         encoding: m.Encoding = m.MSGPACK,
+        submit_sql: Submit | None = None,
     ) -> None:
-        """`send` may be called on any thread and does not wait; `submit` calls a function soon on a worker thread."""
+        """`send` may be called on any thread and does not wait; `submit` calls a function soon on a worker thread, and
+        `submit_sql` on one that may be kept waiting.
+        """
         self.caller = caller
         self.description = ""
         self._served = served
         self._send = send
         self._submit = submit
+        self._submit_sql = submit_sql or submit
         self._close = close
         self._encoding = encoding
         self._activity = served.activity
@@ -81,6 +90,7 @@ class ServerSession:
         self.session = ""
         self._news = served.publisher.join(self, caller)
         self._frames: deque[bytes] = deque()
+        self._frames_bytes = 0
         self._is_working = False
         self._is_answering = False
         self._is_open = True
@@ -88,31 +98,34 @@ class ServerSession:
         self._hears_presence = False
         self._is_presence_due = False
         self._is_move_due = False
-        self._unsent = 0
+        self._unsent: deque[int] = deque()
+        """The sizes of the frames that wait for the network."""
+        self._unsent_bytes = 0
         self._loading: list[tuple[str, bytes]] = []
+        self._loading_bytes = 0
         self._loaded_parts = 0
         self._lock = threading.Lock()
 
     # --- what the connection tells us ---------------------------------------------------------------------------------
 
     def hear(self, frame: bytes) -> None:
-        """Take a frame; never waits."""
+        """Take a frame; never waits.
+
+        Raises:
+            LimitError: too much waits already.
+        """
         with self._lock:
-            if len(self._frames) >= limits.SESSION_REQUESTS_MAX:
-                raise LimitError(
-                    f"more than {limits.SESSION_REQUESTS_MAX} requests wait (SESSION_REQUESTS_MAX).",
-                    limit="SESSION_REQUESTS_MAX",
-                )
+            self._check_room(frame)
             self._frames.append(frame)
-            if self._is_working:
-                return
-            self._is_working = True
-        self._submit(self._work)
+            self._frames_bytes += len(frame)
+        self._go_on()
 
     def drained(self) -> None:
         """The connection has taken one more frame to the network."""
         with self._lock:
-            self._unsent -= 1
+            if self._unsent:
+                self._unsent_bytes -= self._unsent.popleft()
+        self._go_on()
         if self._is_due:
             self.flush()
 
@@ -142,7 +155,7 @@ class ServerSession:
         """What it watches and what waits for it, just now."""
         news = self._news
         with self._lock:
-            requests, frames = len(self._frames), self._unsent
+            requests, frames = len(self._frames), len(self._unsent)
         return Load(len(news.watched), len(news.asked), requests, len(news.documents), frames)
 
     def wake(self) -> None:
@@ -158,7 +171,7 @@ class ServerSession:
         with self._lock:
             self._is_due = True
             is_begun = self._is_open and bool(self.session)
-            if not is_begun or self._is_answering or self._unsent >= limits.SESSION_UNSENT_MAX:
+            if not is_begun or self._is_answering or len(self._unsent) >= limits.SESSION_UNSENT_MAX:
                 return
             self._is_due = False
             publisher = self._served.publisher
@@ -176,24 +189,76 @@ class ServerSession:
     def _out(self, *messages: m.Message) -> None:
         """Send; the caller has the lock, so that what is sent has one order."""
         for message in messages:
-            self._unsent += 1
             frame = self._encoding.encode(message)
+            self._unsent.append(len(frame))
+            self._unsent_bytes += len(frame)
             self._activity.sent(len(frame), type(message) is m.Transition)
             self._send(frame)
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._frames or not self._is_open:
-                    self._is_working = False
-                    return
-                frame = self._frames.popleft()
-            self._answer(frame)
+    def _check_room(self, frame: bytes) -> None:
+        if len(self._frames) >= limits.SESSION_REQUESTS_MAX:
+            raise LimitError(
+                f"more than {limits.SESSION_REQUESTS_MAX} requests wait (SESSION_REQUESTS_MAX).",
+                limit="SESSION_REQUESTS_MAX",
+            )
+        if self._frames_bytes + len(frame) > limits.SESSION_REQUESTS_BYTES_MAX:
+            raise LimitError(
+                f"requests of more than {limits.SESSION_REQUESTS_BYTES_MAX:,} bytes wait (SESSION_REQUESTS_BYTES_MAX).",
+                limit="SESSION_REQUESTS_BYTES_MAX",
+            )
 
-    def _answer(self, frame: bytes) -> None:
+    @property
+    def _may_answer(self) -> bool:
+        """Whether there is something to answer, for somebody who takes answers. The caller has the lock."""
+        return bool(self._frames) and self._is_open and self._unsent_bytes <= limits.SESSION_UNSENT_BYTES_MAX
+
+    def _go_on(self) -> None:
+        """Have what waits worked off, unless somebody is about it."""
+        with self._lock:
+            if self._is_working or not self._may_answer:
+                return
+            self._is_working = True
+        self._submit(self._work)
+
+    def _next_frame(self) -> bytes | None:
+        with self._lock:
+            if not self._may_answer:
+                self._is_working = False
+                return None
+            frame = self._frames.popleft()
+            self._frames_bytes -= len(frame)
+            return frame
+
+    def _work(self) -> None:
+        while (frame := self._next_frame()) is not None:
+            message: m.ClientMessage | ProtocolError
+            try:
+                message = decoded(frame, self._encoding)
+            except ProtocolError as error:
+                message = error
+            if isinstance(message, m.Sql) and not self.caller.is_owner:
+                self._submit_sql(partial(self._work_apart, message))
+                return
+            self._answer_safely(message)
+
+    def _work_apart(self, message: m.Sql) -> None:
+        """Answer where waiting keeps nobody, if somebody still wants to know; the rest comes after it."""
+        if self._is_open:
+            self._answer_safely(message)
+        self._submit(self._work)
+
+    def _answer_safely(self, message: m.ClientMessage | ProtocolError) -> None:
+        try:
+            self._answer(message)
+        except Exception:
+            _log.exception("an answer could not be given; the connection ends")
+            self._close()
+
+    def _answer(self, message: m.ClientMessage | ProtocolError) -> None:
         request, kind, started = 0, "unknown", self._clock()
         try:
-            message = decoded(frame, self._encoding)
+            if isinstance(message, ProtocolError):
+                raise message
             request, kind = getattr(message, "request", 0), KINDS[type(message)]
             if (type(message) is m.Hello) == bool(self.session):
                 raise ProtocolError("a connection begins with `hello`, once.")
@@ -322,20 +387,30 @@ class ServerSession:
         if message.number not in (0, self._loaded_parts):
             raise ProtocolError(f"part {message.number} of a load came after {self._loaded_parts} parts.")
         if message.number == 0:
-            self._loading = []  # of one that was given up
+            self._take_load()  # of one that was given up
         self._loading += message.documents
+        self._loading_bytes += sum(len(data) for _, data in message.documents)
         self._loaded_parts = message.number + 1
-        if len(self._loading) > limits.LOAD_DOCUMENTS_MAX:
-            self._loading = []
-            raise LimitError(
-                f"more than {limits.LOAD_DOCUMENTS_MAX:,} documents in one load (LOAD_DOCUMENTS_MAX). Load in parts.",
-                limit="LOAD_DOCUMENTS_MAX",
-            )
+        self._check_load()
         if message.is_last:
-            documents, self._loading, self._loaded_parts = self._loading, [], 0
-            self._served.load(self.caller, message.table, documents)
+            self._served.load(self.caller, message.table, self._take_load())
         with self._answering() as answer:
             answer.messages = [m.Loaded(message.request, answer.ts)]
+
+    def _check_load(self) -> None:
+        for limit, size, what in (
+            ("LOAD_DOCUMENTS_MAX", len(self._loading), "documents"),
+            ("LOAD_BYTES_MAX", self._loading_bytes, "bytes"),
+        ):
+            most: int = getattr(limits, limit)
+            if size > most:
+                self._take_load()
+                raise LimitError(f"more than {most:,} {what} in one load ({limit}). Load in parts.", limit=limit)
+
+    def _take_load(self) -> list[tuple[str, bytes]]:
+        """What was loaded so far; the next load begins with nothing."""
+        documents, self._loading, self._loading_bytes, self._loaded_parts = self._loading, [], 0, 0
+        return documents
 
     def _on_watch_presence(self, message: m.WatchPresence) -> None:
         self._hears_presence = True

@@ -23,6 +23,7 @@ from reactive_db.errors import OfflineError, PermissionDeniedError
 from reactive_db.server.hub_identity import HubIdentity
 from tests.hub.conftest import Connect
 from tests.hub.hub import PASSWORD, Hub
+from tests.server.callers import STORE, by_token, outcome
 from tests.server.jupyter import KernelSocket
 from tests.servers import START_SECONDS_MAX
 
@@ -193,7 +194,8 @@ def test_row_policies_go_by_the_hubs_names_and_groups(connect: Connect) -> None:
 
 def test_a_kernel_cannot_pass_for_another_users(ada: KernelSocket, bob: KernelSocket, hub: Hub) -> None:
     mine = f"{hub.server('ada').url}/reactive-db/hers"
-    assert ada.run(f"print(rdb.connect({mine!r}))").startswith("<Database")  # proves itself to its own server
+    own = 'os.environ["REACTIVE_DB_URL"] + "/hers"'
+    assert ada.run(f"print(rdb.connect({own}))").startswith("<Database")  # proves itself to its own server
     for token in ("None", 'os.environ["JUPYTERHUB_API_TOKEN"]'):
         said = bob.run(f"print(refused(lambda: rdb.connect({mine!r}, token={token})))")
         assert "Pass" in said
@@ -221,6 +223,40 @@ def test_rights_that_are_taken_away_end_connections(ada: KernelSocket, hub: Hub,
         database.sql("SELECT 1")
     hub.ask("POST", "groups/class-a/users", {"users": ["cleo"]})
     until(shown, lambda: shown.value == ["one", "two"])
+
+
+CALLERS = ("nobody", "forged", "revoked", "eve", "bob", "ada", "dean")
+"""`eve` has no role, `bob` reads, `ada` writes, `dean` is an admin; the revoked token was ada's."""
+
+ADDRESSES: dict[str, tuple[str, ...]] = {
+    # address       nobody forged revoked eve   bob    ada    dean
+    "/": ("no", "no", "no", "no", "yes", "yes", "yes"),
+    "/stores": ("no", "no", "no", "no", "yes", "yes", "yes"),
+    "/metrics": ("no", "no", "no", "no", "no", "no", "yes"),
+    "/sync": ("no", "no", "no", "no", "yes", "yes", "yes"),
+    "/health": ("yes", "yes", "yes", "yes", "yes", "yes", "yes"),
+}
+
+
+@pytest.fixture(scope="session")
+def shown(hub: Hub, connect_once: None) -> dict[str, dict[str, str]]:
+    """What each caller shows."""
+    revoked = json.loads(hub.ask("POST", "users/ada/tokens", {}))
+    hub.ask("DELETE", f"users/ada/tokens/{revoked['id']}")
+    users = {user: by_token(hub.token(user)) for user in ("eve", "bob", "ada", "dean")}
+    return {"nobody": {}, "forged": by_token("of nobody"), "revoked": by_token(revoked["token"]), **users}
+
+
+@pytest.fixture(scope="session")
+def connect_once(hub: Hub) -> None:
+    """The store that everybody asks for."""
+    rdb.connect(f"{hub.service}/{STORE}", token=hub.token("ada")).close()
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("route", ADDRESSES)
+def test_addresses(hub: Hub, shown: dict[str, dict[str, str]], route: str, caller: str) -> None:
+    assert outcome(hub.service, route, shown[caller]) == ADDRESSES[route][CALLERS.index(caller)]
 
 
 # --- browsers --------------------------------------------------------------------------------------------------------

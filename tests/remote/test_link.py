@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_websocket
 
@@ -110,6 +111,32 @@ def test_a_lost_connection_is_opened_again(connect: Callable[..., tuple[Link, En
     may_end.set()
     notes = end.wait_for(lambda notes: notes.count("opened") >= 2)
     assert notes[:3] == ["opened", "lost", "opened"]
+
+
+def test_what_cannot_be_taken_is_reported_and_the_connection_begun_anew(
+    connect: Callable[..., tuple[Link, End]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hear, times = End.hear, iter(range(10))
+
+    def fails_once(end: End, frame: bytes) -> None:
+        if next(times) == 0:
+            raise KeyError("a fault of this side")
+        hear(end, frame)
+
+    monkeypatch.setattr(End, "hear", fails_once)
+
+    def says(connection: ServerConnection) -> None:
+        connection.send("{}")
+        connection.send(b"frame")
+        with suppress(ConnectionClosedError):
+            list(connection)
+
+    _, end = connect(says)
+    assert end.wait_for(lambda notes: b"frame" in notes) == ["opened", "lost", "opened", b"frame"]
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "what the server said could not be taken; connecting anew" in record.getMessage()
+    assert record.exc_text is not None
+    assert "a fault of this side" in record.exc_text
 
 
 def test_a_kernel_proves_itself_by_the_servers_nonce(connect: Callable[..., tuple[Link, End]]) -> None:

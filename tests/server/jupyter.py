@@ -56,6 +56,11 @@ class JupyterServer:
     def log(self) -> str:
         return self._log.read_text("utf-8")
 
+    @property
+    def scratch(self) -> Path:
+        """The folder of its own."""
+        return self._log.parent
+
     @cached_property
     def kernel(self) -> str:
         """The id of one kernel, which all tests of the server share."""

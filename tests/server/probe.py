@@ -56,6 +56,25 @@ class OnlyReads(Authorizer):
         return resource != "reactive_db" or action == "read"
 
 
+MAY = {"eve": (), "reader": ("read",), "writer": ("read", "write"), "lab": ("read", "write", "execute")}
+"""What users whose names are their tokens may do with stores; the last one has the server's own."""
+
+
+class ByToken(IdentityProvider):
+    """Each of `MAY` has a token."""
+
+    async def get_user_token(self, handler: Any) -> User | None:
+        token = self.get_token(handler)
+        return User(username=token) if token in MAY else None
+
+
+class ByName(Authorizer):
+    """Each may do with stores what `MAY` says, and everything else on the server."""
+
+    def is_authorized(self, handler: Any, user: User, action: str, resource: str) -> bool:
+        return resource != "reactive_db" or action in MAY[user.username]
+
+
 class OwnConnection(ZMQChannelsWebsocketConnection):
     """A user's."""
 

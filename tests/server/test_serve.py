@@ -28,11 +28,8 @@ import reactive_db as rdb
 from reactive_db.errors import NotAStoreError, PermissionDeniedError, StoreClosedError, StoreLockedError
 from reactive_db.limits import STORE_NAME_LENGTH_MAX
 from reactive_db.remote.address import hub_token
+from tests.server.service import COMMAND, TOKEN, Served, running_service
 from tests.servers import START_SECONDS_MAX, STOP_SECONDS_MAX, free_port, server_environment
-
-TOKEN = "open sesame"
-COMMAND = [sys.executable, "-m", "reactive_db.cli", "serve"]
-SHOWN = re.compile(r"db = rdb\.connect\('(http://.*)/course', token='(.*)'\)")
 
 
 class Note(rdb.Document, table="serve_notes"):
@@ -49,37 +46,6 @@ def write(ctx: rdb.MutationCtx, n: int) -> None:
     ctx.db.insert(Note(n=n))
 
 
-class Served:
-    """A server that runs.
-
-    Attributes:
-        url: of its endpoint.
-        token: that it showed.
-        folder: of its stores.
-    """
-
-    def __init__(self, process: subprocess.Popen[str], log: Path, folder: Path) -> None:
-        self.process = process
-        self.folder = folder
-        self._log = log
-        assert process.stdout is not None
-        said = ""
-        while (shown := SHOWN.search(said)) is None:
-            line = process.stdout.readline()
-            assert line, said + self.log
-            said += line
-        self.url, self.token = shown.groups()
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text("utf-8")
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Its exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(STOP_SECONDS_MAX)
-
-
 Start = Callable[..., Served]
 
 
@@ -87,25 +53,7 @@ Start = Callable[..., Served]
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a server on a free port with these options; the end of the test ends it."""
     with ExitStack() as running:
-
-        def start(*options: str, token: str | None = TOKEN, port: int = 0) -> Served:
-            environment = server_environment(tmp_path)
-            if token is not None:
-                environment["REACTIVE_DB_TOKEN"] = token
-            log = tmp_path / "server.log"
-            process = running.enter_context(
-                subprocess.Popen(
-                    [*COMMAND, f"--port={port}", f"--stores={tmp_path / 'served'}", *options],
-                    env=environment,
-                    stdout=subprocess.PIPE,
-                    stderr=running.enter_context(log.open("a")),
-                    text=True,
-                )
-            )
-            running.callback(process.kill)
-            return Served(process, log, tmp_path / "served")
-
-        yield start
+        yield lambda *options, **settings: running.enter_context(running_service(tmp_path, *options, **settings))
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_only_so_many_are_open(stores: Stores, monkeypatch: pytest.MonkeyPatch, 
     assert not (tmp_path / "three.rdb").exists()
 
 
-def test_while_one_is_opened_others_are_there(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_one_is_opened_others_are_there(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stores.open("course", may_create=True)
     begun, may_go_on, open_store = threading.Event(), threading.Event(), Store.open
 
@@ -57,7 +57,8 @@ def test_while_one_is_opened_others_are_there(stores: Stores, monkeypatch: pytes
         return open_store(path, *rest)
 
     monkeypatch.setattr(Store, "open", slowly)
-    other = next(name for name in map(str, range(100)) if stores._turn_of(name) is not stores._turn_of("course"))
+    turn = stores._turn_of(named_in(tmp_path)("course"))
+    other = next(name for name in map(str, range(100)) if stores._turn_of(named_in(tmp_path)(name)) is not turn)
 
     def look() -> None:
         assert begun.wait(PATIENCE_SECONDS)

@@ -10,10 +10,18 @@ import msgspec
 import pytest
 
 from reactive_db.engine.snapshots import Unreachable
-from reactive_db.errors import ConflictError, OfflineError, ProtocolError, StoreClosedError
+from reactive_db.errors import (
+    CommitUncertainError,
+    ConflictError,
+    OfflineError,
+    PermissionDeniedError,
+    ProtocolError,
+    StoreClosedError,
+)
 from reactive_db.model.keys import EVERYTHING
 from reactive_db.sync import messages as m
 from reactive_db.sync.client import ClientSession
+from reactive_db.sync.failures import failure
 from reactive_db.sync.served import Served
 from reactive_db.testing.threads import PATIENCE_SECONDS
 from reactive_db.testing.wire import Wire
@@ -221,6 +229,25 @@ def test_a_refused_commit_is_refused_again_after_a_reconnect(talk: Talk) -> None
     talk.wire.pump()
     assert isinstance(late.end().error, ConflictError)
     assert talk.notes() == 2
+
+
+@pytest.mark.parametrize("error", [CommitUncertainError, PermissionDeniedError], ids=["had been sent", "had not"])
+def test_a_commit_does_not_wait_for_a_server_that_lets_nobody_in_any_more(talk: Talk, error: type[Exception]) -> None:
+    if error is PermissionDeniedError:
+        talk.link.connection.cut()
+    commit = talk.commit(1)
+    talk.link.connection.cut()
+    refused = failure(0, PermissionDeniedError("'bob' may not read the stores of this server."))
+    talk.session.hear(m.encode(refused))
+    found = commit.end().error
+    assert type(found) is error
+    assert "'bob' may not read the stores of this server." in str(found)
+    talk.link.connect()
+    talk.wire.pump()
+    again = talk.commit(2)
+    talk.wire.pump()
+    assert isinstance(again.end().result, m.Committed), "whose right came back goes on"
+    assert talk.notes() == 1
 
 
 def test_one_commit_at_a_time(talk: Talk) -> None:

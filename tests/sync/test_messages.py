@@ -24,6 +24,8 @@ plain = st.recursive(
     max_leaves=5,
 )
 
+counts = st.integers(1, 2**62)
+
 
 def of_type(type_: Any) -> st.SearchStrategy[Any]:
     """Values of a field of a message."""
@@ -31,6 +33,9 @@ def of_type(type_: Any) -> st.SearchStrategy[Any]:
         return plain
     if type_ == dict[str, Any]:
         return st.dictionaries(st.text(max_size=5), plain, max_size=3)
+    if type_ is m.Range:
+        keys = st.text(max_size=9).map(str.encode)
+        return st.builds(m.Range, counts, st.text(), keys, st.none() | st.binary(), st.just(0))
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         return messages(type_)
     if typing.get_origin(type_) is UnionType:
@@ -41,7 +46,7 @@ def of_type(type_: Any) -> st.SearchStrategy[Any]:
             return st.lists(arguments[0], max_size=3)
         return st.tuples(*arguments) if typing.get_origin(type_) is tuple else st.dictionaries(*arguments, max_size=3)
     if type_ is int:
-        return st.integers(0, 2**62)
+        return counts
     return st.floats(allow_nan=False) if type_ is float else st.from_type(type_)
 
 

@@ -64,7 +64,8 @@ class Page:
 
     def _work(self, work: Callable[[], None]) -> None:
         work()
-        self.session._unsent = 0  # its network takes everything
+        while self.session.load().frames:  # its network takes everything
+            self.session.drained()
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ def test_a_read_that_is_answered_after_the_connection_is_gone_watches_nothing(se
     session = client.connection.session
     frame = session._frames.popleft()
     client.connection.cut()
-    session._answer(frame)  # a worker had taken it already
+    session._answer(m.decode_client(frame))  # a worker had taken it already
     assert len(served.publisher._index) == 0
 
 

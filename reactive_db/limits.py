@@ -68,6 +68,7 @@ PUSH_INTERVAL_SECONDS: Final = 0.05
 TAIL_SECONDS: Final = (1.0, 5.0, 20.0)
 CHART_ROWS_MAX: Final = 5_000
 PAGER_PAGES_MAX: Final = 100
+PRESENT_SHOWN_MAX: Final = 100
 
 # Tables. Past 500,000 rows of 28 pixels, browsers cannot scroll any more.
 TABLE_ROWS_MAX: Final = 500_000

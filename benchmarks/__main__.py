@@ -27,6 +27,7 @@ WORKLOADS = {
     "W2_kernels": "benchmarks.w2_kernels",
     "W3": "benchmarks.w3_subscriptions",
     "W4": "benchmarks.w4_fanout",
+    "W4_sockets": "benchmarks.w4_sockets",
     "W7": "benchmarks.w7_cold_start",
     "W8": "benchmarks.w8_notebook",
     "load_flights": "benchmarks.load_flights",

@@ -98,7 +98,7 @@ class ReactiveEar(WebSocketEar):
         for payload in _frames(connection, buffer):
             message: Any = m.decode_server(bytes(payload))
             for written in message.writes if isinstance(message, m.Transition) else ():
-                yield _counted.decode(written.document).v
+                yield _counted.decode(written.document or b"").v
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from benchmarks import data
@@ -29,9 +30,7 @@ def missing() -> str | None:
 
 
 def version() -> str:
-    import websockets
-
-    return f"websockets {websockets.__version__}"
+    return f"websockets {installed_version('websockets')}"
 
 
 class Channel:

@@ -23,10 +23,9 @@ from reactive_db.model.schema import TABLES_NUMBER, TableSchema
 from reactive_db.reactive.subscription_index import SubscriptionIndex
 from reactive_db.storage.tables import Write
 from reactive_db.sync.messages import Transition, Written
+from reactive_db.sync.shared_frames import SharedFrames
 
 T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 
 _log = logging.getLogger(__name__)
 
@@ -81,12 +80,14 @@ class Publisher:
 
     Attributes:
         ts: the newest commit that was looked up. It is durable: commits come here after the journal has them.
+        frames: what sessions are told, encoded.
         lock: held for microseconds; no other lock is taken inside.
     """
 
     def __init__(self, store: Store) -> None:
         self.lock = threading.RLock()
         self.ts = store.published_ts
+        self.frames = SharedFrames()
         self._store = store
         self._index: SubscriptionIndex[News] = SubscriptionIndex()
         self._spaces: dict[int, Counter[Space]] = {}

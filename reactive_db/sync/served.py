@@ -34,6 +34,7 @@ from reactive_db.storage.sql_result import SqlResult
 from reactive_db.storage.tables import Table, Write
 from reactive_db.sync.activity import Activity
 from reactive_db.sync.definitions import digest, tables_named_in
+from reactive_db.sync.due import Due
 from reactive_db.sync.messages import Commit, Present, Range, Written
 from reactive_db.sync.publisher import Publisher
 
@@ -108,6 +109,7 @@ class Served:
         self.store = store
         store.committer.keeps_log = True
         self.publisher = Publisher(store)
+        self.due = Due()
         self._records = store.catalog.table(SessionRecord)
         self._forget_sessions()
         self._sessions: dict[str, tuple[Connected, float]] = {}

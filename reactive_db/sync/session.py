@@ -25,6 +25,7 @@ from reactive_db.model.keys import KeyRange
 from reactive_db.storage.sql_result import to_ipc
 from reactive_db.storage.tables import Table
 from reactive_db.sync import messages as m
+from reactive_db.sync.due import Soon
 from reactive_db.sync.failures import failure
 from reactive_db.sync.overview import browse, overview
 from reactive_db.sync.publisher import Publisher
@@ -63,15 +64,19 @@ class ServerSession:
         caller: Caller,
         send: Send,
         submit: Submit,
+        soon: Soon,
         close: Callable[[], None],
         encoding: m.Encoding = m.MSGPACK,
     ) -> None:
-        """`send` may be called on any thread and does not wait; `submit` calls a function soon on a worker thread."""
+        """`send` may be called on any thread and does not wait; `submit` calls a function soon on a worker thread,
+        `soon` on the thread that sends.
+        """
         self.caller = caller
         self.description = ""
         self._served = served
         self._send = send
         self._submit = submit
+        self._soon = soon
         self._close = close
         self._encoding = encoding
         self._activity = served.activity
@@ -147,7 +152,7 @@ class ServerSession:
         """There is news; see `Wakeable`."""
         if not self._is_due:
             self._is_due = True
-            self._submit(self.flush)
+            self._served.due.add(self, self._soon)
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 
@@ -171,12 +176,14 @@ class ServerSession:
                 self._is_move_due = False
                 self._out(m.Moved(publisher.ts))
 
-    def _out(self, *messages: m.Message) -> None:
+    def _out(self, *messages: Any) -> None:
         """Send; the caller has the lock, so that what is sent has one order."""
+        frames = self._served.publisher.frames
         for message in messages:
             self._unsent += 1
-            frame = self._encoding.encode(message)
-            self._activity.sent(len(frame), type(message) is m.Transition)
+            is_transition = isinstance(message, m.Transition)
+            frame = frames.frame(message, self._encoding) if is_transition else self._encoding.encode(message)
+            self._activity.sent(len(frame), is_transition)
             self._send(frame)
 
     def _work(self) -> None:

@@ -53,7 +53,7 @@ class Connection:
         self.is_ended = False
         self._wire = wire
         self._end: End | None = end
-        self.session = ServerSession(wire.served, caller, self._send_down, wire.submit, self._end_it)
+        self.session = ServerSession(wire.served, caller, self._send_down, wire.submit, wire.submit, self._end_it)
 
     @property
     def is_open(self) -> bool:

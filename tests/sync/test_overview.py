@@ -43,7 +43,7 @@ class Page:
 
     def __init__(self, served: Served, caller: Caller) -> None:
         self.heard: list[m.Message] = []
-        self.session = ServerSession(served, caller, self._hear, self._work, lambda: None, m.JSON)
+        self.session = ServerSession(served, caller, self._hear, self._work, self._work, lambda: None, m.JSON)
         self.ask(m.Hello(m.VERSION, "cd" * 16, "a page"))
 
     def ask(self, message: m.Message) -> None:

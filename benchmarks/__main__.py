@@ -9,7 +9,7 @@ import argparse
 import importlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -31,6 +31,7 @@ WORKLOADS = {
     "W7": "benchmarks.w7_cold_start",
     "W8": "benchmarks.w8_notebook",
     "load_flights": "benchmarks.load_flights",
+    "load_sessions": "benchmarks.load_sessions",
 }
 
 REPORT_WIDTH = 140  # of a log file, which has no width of its own
@@ -75,20 +76,22 @@ def _run(name: str, present: Sequence[str], command: argparse.Namespace, console
     for number in range(command.rounds):
         measurements: list[Measurement] = []
         for system in (each for each in workload.SYSTEMS if each in present):
-            with console.status(f"{name} {system}, round {number + 1} of {command.rounds}"):
-                measurements += _measure(workload, system, command)
+            with console.status(f"{name} {system}, round {number + 1} of {command.rounds}") as status:
+                measurements += _measure(workload, system, command, status.update)
         rounds.append(measurements)
     verdicts = [judge(goal, rounds, scale=command.scale) for goal in workload.GOALS]
     return Outcome(name, workload.TITLE, workload.ABOUT, workload.COLUMNS, combine(rounds), verdicts)
 
 
-def _measure(workload: Workload, system: str, command: argparse.Namespace) -> list[Measurement]:
+def _measure(
+    workload: Workload, system: str, command: argparse.Namespace, tell: Callable[[str], object]
+) -> list[Measurement]:
     """One round of one system in a directory of its own, which is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=command.directory, ignore_cleanup_errors=True) as folder:
         directory = Path(folder)
         directory.chmod(0o755)  # PostgreSQL's own user has to pass through
         try:
-            return workload.run(system, Options(directory, command.seconds, command.scale))
+            return workload.run(system, Options(directory, command.seconds, command.scale, tell))
         except FreshProcessError as error:
             return [Measurement(system, "", checks=[Check("ran to its end", False, str(error))])]
 
@@ -97,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
     peers = [name for name in systems.MODULES if name != OURS]
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", type=_workload, help=", ".join(WORKLOADS))
-    parser.add_argument("--seconds", type=float, default=3.0, help="per system and mode in W1 (3)")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="per system and mode in W1, and of load_sessions (3)"
+    )
     parser.add_argument("--rounds", type=int, default=1, help="repeat everything and take medians (1)")
     parser.add_argument("--scale", type=float, default=1.0, help="size of W3, W7, W8 and load_flights (1 = full)")
     parser.add_argument("--peers", type=_peers, default=peers, help=f"comma separated, or none: {','.join(peers)}")

@@ -36,6 +36,11 @@ class Options:
     directory: Path
     seconds: float = 3.0
     scale: float = 1.0
+    tell: Callable[[str], object] = str
+    """Shows how far a workload is; a fresh process has nobody to tell."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Options, (self.directory, self.seconds, self.scale)
 
 
 class System(Protocol):

@@ -11,7 +11,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one transaction may use. Pass another to `rdb.connect(limits=…)`."""
+    """What one transaction may use. Pass another to `rdb.connect(limits=…)`.
+
+    Past `retries_max` lost races a mutation that runs away from its store gets a turn of its own; beside the store it
+    does so after the first.
+    """
 
     function_seconds: float = 10.0
     documents_read_max: int = 32_000
@@ -112,6 +116,7 @@ FLUSHED_AT_ONCE_MAX: Final = 4
 FLUSHED_IN_A_ROW_MAX: Final = 50
 SHARED_FRAMES_MAX: Final = 8
 TRANSITION_DOCUMENTS_MAX: Final = 20_000
+TURN_SECONDS_MAX: Final = 1.0
 BROWSE_TRIES_MAX: Final = 5
 LOAD_DOCUMENTS_MAX: Final = 2_000_000
 SQL_RESULTS_MAX: Final = 100

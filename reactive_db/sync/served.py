@@ -37,6 +37,7 @@ from reactive_db.sync.definitions import digest, tables_named_in
 from reactive_db.sync.due import Due
 from reactive_db.sync.messages import Commit, Present, Range, Written
 from reactive_db.sync.publisher import Publisher
+from reactive_db.sync.turns import Turns
 
 _DAY_MS: Final = 86_400_000
 
@@ -110,6 +111,7 @@ class Served:
         store.committer.keeps_log = True
         self.publisher = Publisher(store)
         self.due = Due()
+        self.turns = Turns(store.runtime)
         self._records = store.catalog.table(SessionRecord)
         self._forget_sessions()
         self._sessions: dict[str, tuple[Connected, float]] = {}

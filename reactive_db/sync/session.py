@@ -35,6 +35,7 @@ _SESSION: Final = re.compile("[0-9a-f]{32}")
 _DESCRIPTION_CHARACTERS: Final = 200
 
 Send = Callable[[bytes], None]
+Step = Callable[[], None]
 Submit = Callable[[Callable[[], None]], None]
 
 _NEEDS: Final[dict[type[m.Message], str]] = {
@@ -48,6 +49,8 @@ _NEEDS: Final[dict[type[m.Message], str]] = {
     m.Browse: "read",
     m.Define: "write",
     m.Commit: "write",
+    m.Turn: "write",
+    m.EndTurn: "write",
     m.LoadPart: "write",
 }
 
@@ -83,8 +86,9 @@ class ServerSession:
         self._clock = served.store.runtime.monotonic
         self.session = ""
         self._news = served.publisher.join(self)
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[bytes | Step] = deque()
         self._is_working = False
+        self._is_held = False
         self._is_answering = False
         self._is_open = True
         self._is_due = False
@@ -124,6 +128,7 @@ class ServerSession:
         self._is_open = False
         self._activity.look_away(self)
         self._served.publisher.leave(self._news)
+        self._served.turns.forget(self)
         self._served.leave(self)
 
     def end(self) -> None:
@@ -189,28 +194,50 @@ class ServerSession:
     def _work(self) -> None:
         while True:
             with self._lock:
-                if not self._frames or not self._is_open:
+                if not self._frames or not self._is_open or self._is_held:
                     self._is_working = False
                     return
                 frame = self._frames.popleft()
-            self._answer(frame)
+            if callable(frame):
+                frame()
+            else:
+                self._answer(frame)
+
+    def _do_next(self, step: Step) -> None:
+        """Have a worker do `step` before any other frame is answered."""
+        with self._lock:
+            self._is_held = False
+            self._frames.appendleft(step)
+            if self._is_working:
+                return
+            self._is_working = True
+        self._submit(self._work)
 
     def _answer(self, frame: bytes) -> None:
-        request, kind, started = 0, "unknown", self._clock()
         try:
             message = decoded(frame, self._encoding)
-            request, kind = getattr(message, "request", 0), KINDS[type(message)]
+        except ProtocolError as error:
+            self._refuse(0, "unknown", error)
+        else:
+            self._do(message, _ANSWERS[type(message)])
+
+    def _do(self, message: m.ClientMessage, answer: Callable[[ServerSession, Any], None]) -> None:
+        request, kind, started = getattr(message, "request", 0), KINDS[type(message)], self._clock()
+        try:
             if (type(message) is m.Hello) == bool(self.session):
                 raise ProtocolError("a connection begins with `hello`, once.")
             self._served.check(self.caller, _NEEDS[type(message)])
-            _ANSWERS[type(message)](self, message)
+            answer(self, message)
         except Exception as error:
-            if not isinstance(error, ConflictError):
-                self._activity.refused(self.caller.name, kind, error)
-            self._fail(request, error)
+            self._refuse(request, kind, error)
         self._activity.answered(kind, self._clock() - started)
         if kind not in _LOOKS:  # else a page would hear of its own looking, and look again, for ever
             self._activity.stir()
+
+    def _refuse(self, request: int, kind: str, error: Exception) -> None:
+        if not isinstance(error, ConflictError):
+            self._activity.refused(self.caller.name, kind, error)
+        self._fail(request, error)
 
     def _fail(self, request: int, error: Exception) -> None:
         """Answer with an error; who lost a race has heard of the winner before, and can run on what that wrote."""
@@ -306,9 +333,34 @@ class ServerSession:
             answer.messages = [m.Defined(message.request, answer.ts)]
 
     def _on_commit(self, message: m.Commit) -> None:
-        ts = self._served.commit(self.session, self.caller.name, message)
+        """Commit, or go on to nothing else until others' turns let it."""
+        self._is_held = True  # first: it may be let go on at once
+        if self._served.turns.enter(self, lambda: self._go_on(message)):
+            self._is_held = False
+            self._commit(message)
+
+    def _go_on(self, message: m.Commit) -> None:
+        self._do_next(lambda: self._do(message, ServerSession._commit))
+        if not self._is_open:
+            self._served.turns.leave(self)  # nobody does it any more
+
+    def _commit(self, message: m.Commit) -> None:
+        try:
+            ts = self._served.commit(self.session, self.caller.name, message)
+        finally:
+            self._served.turns.leave(self)
         with self._answering() as answer:
             answer.messages = [m.Committed(message.request, ts)]
+
+    def _on_turn(self, message: m.Turn) -> None:
+        self._served.turns.ask(self, lambda: self._do_next(lambda: self._tell_turn(message)))
+
+    def _tell_turn(self, message: m.Turn) -> None:
+        with self._answering() as answer:
+            answer.messages = [m.TurnCame(message.request, answer.ts)]
+
+    def _on_end_turn(self, message: m.EndTurn) -> None:
+        self._served.turns.end(self)
 
     def _on_load(self, message: m.LoadPart) -> None:
         if message.number not in (0, self._loaded_parts):
@@ -381,6 +433,8 @@ _ANSWERS: Final[dict[type[m.Message], Callable[[ServerSession, Any], None]]] = {
     m.Forget: ServerSession._on_forget,
     m.Define: ServerSession._on_define,
     m.Commit: ServerSession._on_commit,
+    m.Turn: ServerSession._on_turn,
+    m.EndTurn: ServerSession._on_end_turn,
     m.LoadPart: ServerSession._on_load,
     m.Sql: ServerSession._on_sql,
     m.WatchPresence: ServerSession._on_watch_presence,

@@ -380,6 +380,8 @@ def valid_messages(schema: Any) -> list[m.Message]:
         m.LoadPart(8, 0, schema.number, [(note.id, note.document or b"")], True),
         m.Forget(1),
         m.WatchPresence(),
+        m.Turn(9),
+        m.EndTurn(),
     ]
 
 
@@ -467,7 +469,7 @@ def test_whatever_a_client_sends_other_sessions_and_the_store_notice_nothing(fra
 
 
 def _needs_no_answer(frame: bytes) -> bool:
-    return isinstance(m.decode_client(frame), m.WatchPresence)
+    return isinstance(m.decode_client(frame), m.WatchPresence | m.EndTurn)
 
 
 def test_a_key_range_that_cannot_be_harms_nobody(wire: Wire) -> None:

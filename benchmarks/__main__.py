@@ -30,6 +30,7 @@ WORKLOADS = {
     "W4_sockets": "benchmarks.w4_sockets",
     "W7": "benchmarks.w7_cold_start",
     "W8": "benchmarks.w8_notebook",
+    "W8_kernels": "benchmarks.w8_kernels",
     "load_flights": "benchmarks.load_flights",
     "load_sessions": "benchmarks.load_sessions",
 }
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_heading(console, facts, described)
     outcomes: list[Outcome] = []
     for name in command.workloads or WORKLOADS:
+        if reason := _missing(name):
+            console.print(f"skipped: {name}: {reason}", style="yellow", highlight=False)
+            continue
         outcomes.append(_run(name, present, command, console))
         print_outcome(console, outcomes[-1])
     report = Report(facts, described, outcomes)
@@ -67,6 +71,12 @@ def _present(console: Console, peers: Sequence[str]) -> list[str]:
     for reason in dict.fromkeys(filter(None, reasons.values())):
         console.print(f"skipped: {reason}", style="yellow", highlight=False)
     return [name for name, reason in reasons.items() if reason is None]
+
+
+def _missing(name: str) -> str | None:
+    """Why a workload cannot run here and what would change that, or None; it says so if it needs something itself."""
+    missing: Callable[[], str | None] = getattr(importlib.import_module(WORKLOADS[name]), "missing", lambda: None)
+    return missing()
 
 
 def _run(name: str, present: Sequence[str], command: argparse.Namespace, console: Console) -> Outcome:
@@ -100,11 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
     peers = [name for name in systems.MODULES if name != OURS]
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", type=_workload, help=", ".join(WORKLOADS))
-    parser.add_argument(
-        "--seconds", type=float, default=3.0, help="per system and mode in W1, and of load_sessions (3)"
-    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="of load_sessions, and of each mode of W1 (3)")
     parser.add_argument("--rounds", type=int, default=1, help="repeat everything and take medians (1)")
-    parser.add_argument("--scale", type=float, default=1.0, help="size of W3, W7, W8 and load_flights (1 = full)")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of all but W1 and W2 (1 = full)")
     parser.add_argument("--peers", type=_peers, default=peers, help=f"comma separated, or none: {','.join(peers)}")
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()), help="on the disk to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, check and goal as JSON")

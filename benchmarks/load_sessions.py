@@ -3,7 +3,8 @@
 Four processes hold the sessions, each a `RemoteStore` with its websocket, replica and threads, as a kernel has one.
 Every mutation adds one to the session's own counter; one in twenty adds one to a counter that all share, too, which
 makes ten of those a second. Who has read the shared counter is kept fresh from then on, so each of them is told to
-everybody. The moments are spread over each second, by a seed. Five minutes: `python -m benchmarks load_sessions --seconds 300`.
+everybody. The moments are spread over each second, by a seed.
+Five minutes: `python -m benchmarks load_sessions --seconds 300`.
 
 The checks: every mutation was acknowledged, and no acknowledged one is lost: each counter is exactly the number of its
 increments. Memory is the server's resident set, once a second; the slope is a straight line through the second half,

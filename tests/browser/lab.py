@@ -324,8 +324,8 @@ class Lab:
 
 
 @contextmanager
-def running_lab(scratch: Path, playwright: Playwright) -> Iterator[Lab]:
-    """Start JupyterLab, in folders of its own, and Chromium; both end with the block."""
+def running_lab(scratch: Path, playwright: Playwright, *options: str) -> Iterator[Lab]:
+    """Start JupyterLab with these options, in folders of its own, and Chromium; both end with the block."""
     folder = scratch / "notebooks"
     folder.mkdir()
     have_kernels_listen(scratch)
@@ -337,7 +337,7 @@ def running_lab(scratch: Path, playwright: Playwright) -> Iterator[Lab]:
         *(sys.executable, "-m", "jupyterlab", *server_options(port, folder)),
         *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
         *("--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True"),
-        "--JupyterNotebookApp.expose_app_in_browser=True",
+        *("--JupyterNotebookApp.expose_app_in_browser=True", *options),
     ]
     log = scratch / "server.log"
     with log.open("w") as out, server(command, server_environment(scratch), out, url):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -15,7 +15,7 @@ from reactive_db.sync import messages as m
 from reactive_db.sync.turns import Turns
 from reactive_db.testing.runtime import SeededRuntime
 from reactive_db.testing.wire import Kernel, Wire
-from tests.sync.ear import Client, Ear, Note, changed, inserted, schema_of
+from tests.sync.ear import Client, Ear, Note, inserted, schema_of
 
 OTHERS = ["a" * 32, "b" * 32, "c" * 32]
 
@@ -133,8 +133,8 @@ def test_nobody_asks_for_any_number_of_turns(play: Play) -> None:
 
 
 @pytest.fixture
-def clients(wire: Wire) -> Iterator[list[Client]]:
-    yield [Client(wire, session) for session in OTHERS]
+def clients(wire: Wire) -> list[Client]:
+    return [Client(wire, session) for session in OTHERS]
 
 
 def test_a_silent_client_holds_nobody_up_for_longer_than_the_limit(clients: list[Client], wire: Wire) -> None:

@@ -7,8 +7,9 @@ everybody. The moments are spread over each second, by a seed.
 Five minutes: `python -m benchmarks load_sessions --seconds 300`.
 
 The checks: every mutation was acknowledged, and no acknowledged one is lost: each counter is exactly the number of its
-increments. Memory is the server's resident set, once a second; the slope is a straight line through the second half,
-because the write log and DuckDB's buffers fill up in the first.
+increments. Memory is the server's resident set; the slope is a straight line through the second half, because the
+write log fills up in the first. DuckDB is asked what it has of that, and counted apart: it keeps what was written since
+its last checkpoint, which comes when that is 64 MB in its log, after about ten minutes of this load.
 
 The trap avoided: a session that waits for its answer longer than a second must not make its next mutation look fast, so
 the clock of each runs from the moment at which it was due.
@@ -48,13 +49,15 @@ COLUMNS = (
     Column("conflicts", "races lost"),
     Column("cpu", "server CPU s/s", "{:.2f}"),
     Column("memory_mb", "server RSS MB"),
-    Column("slope_mb", "its slope MB/min", "{:+.2f}"),
+    Column("duckdb_mb", "of it DuckDB"),
+    Column("slope_mb", "RSS MB/min", "{:+.1f}"),
+    Column("own_slope_mb", "without DuckDB", "{:+.1f}"),
 )
 CASE = "200 sessions"
 GOALS = (
     Goal(
-        "memory flat: at most 1 MB more a minute in the second half",
-        figure(OURS, CASE, "slope_mb"),
+        "memory flat: without DuckDB at most 1 MB more a minute",
+        figure(OURS, CASE, "own_slope_mb"),
         at_most=1,
         format="{:+.2f} MB/min",
         full_size=True,
@@ -65,6 +68,7 @@ SESSIONS, PROCESSES = 200, 4
 SHARED_EVERY = 20
 WAIT_SECONDS = 120.0
 SHARED = "shared"
+SAMPLE_SECONDS = 2
 TICKS_PER_SECOND, PAGE_BYTES = 100, 4096
 
 
@@ -126,21 +130,22 @@ def run(system: str, options: Options) -> list[Measurement]:
             for at in range(PROCESSES)
         ]
         processes = [stack.enter_context(_process(one)) for one in work]
-        samples = Samples(server.pid)
+        samples = Samples(server.pid, db)
         done = _watch(processes, samples, mutations, options)
         found = db.run(tallies)
     return [_measurement(done, samples, found, names, mutations)]
 
 
 def _watch(processes: Sequence[Process], samples: Samples, mutations: int, options: Options) -> list[Done]:
-    """Begin together, and look at the server once a second until all are done."""
+    """Begin together, and look at the server now and then until all are done."""
     for process in processes:
         process.wait_ready()
     for process in processes:
         process.begin()
     for second in range(mutations):
         time.sleep(1)
-        samples.take()
+        if second % SAMPLE_SECONDS == 0:
+            samples.take()
         memory = f"{samples.memory_mb[-1]:,.0f} MB"
         options.tell(f"load_sessions {_bar(second + 1, mutations)} {second + 1} of {mutations} s, server {memory}")
     return [done for process in processes for done in process.results()]
@@ -166,7 +171,11 @@ def _measurement(
         "conflicts": sum(one.conflicts for one in done),
         "cpu": samples.cpu,
         "memory_mb": samples.memory_mb[-1],
-        "slope_mb": samples.slope_mb,
+        "duckdb_mb": samples.duckdb_mb[-1],
+        "slope_mb": _slope(samples.memory_mb),
+        "own_slope_mb": _slope(
+            [one - duckdb for one, duckdb in zip(samples.memory_mb, samples.duckdb_mb, strict=True)]
+        ),
     }
     checks = [
         Check("every mutation is acknowledged", not errors, "; ".join(errors[:2])),
@@ -176,10 +185,12 @@ def _measurement(
 
 
 class Samples:
-    """What the server's process uses, looked at once a second."""
+    """What the server's process uses, looked at every `SAMPLE_SECONDS`."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, db: rdb.Database) -> None:
         self.memory_mb: list[float] = []
+        self.duckdb_mb: list[float] = []
+        self._db = db
         self._process = Path(f"/proc/{pid}")
         self._began = (time.monotonic(), self._ticks())
         self._ended = self._began
@@ -187,6 +198,8 @@ class Samples:
     def take(self) -> None:
         pages = int((self._process / "statm").read_text().split()[1])
         self.memory_mb.append(pages * PAGE_BYTES / 2**20)
+        used = self._db.sql("SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory()").fetchall()
+        self.duckdb_mb.append(used[0][0] / 2**20)
         self._ended = (time.monotonic(), self._ticks())
 
     @property
@@ -198,15 +211,15 @@ class Samples:
         """Seconds of processor time a second."""
         return (self._ended[1] - self._began[1]) / TICKS_PER_SECOND / self.seconds
 
-    @property
-    def slope_mb(self) -> float:
-        """A minute, in the second half."""
-        half = self.memory_mb[len(self.memory_mb) // 2 :]
-        return linear_regression(range(len(half)), half).slope * 60 if len(half) > 1 else 0.0
-
     def _ticks(self) -> int:
         fields = (self._process / "stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
+
+
+def _slope(samples: Sequence[float]) -> float:
+    """How much more it is each minute, in the second half."""
+    half = samples[len(samples) // 2 :]
+    return linear_regression(range(len(half)), half).slope * 60 / SAMPLE_SECONDS if len(half) > 1 else 0.0
 
 
 # --- the processes that have the sessions ----------------------------------------------------------------------------

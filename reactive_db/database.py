@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from reprlib import repr as short
@@ -18,10 +19,11 @@ from tqdm.auto import tqdm
 
 from reactive_db.engine.access import Presence, Status, StoreAccess
 from reactive_db.engine.read_set import BY_ID, ReadSet
-from reactive_db.engine.snapshots import Unreachable
+from reactive_db.engine.snapshots import Snapshot, Unreachable
 from reactive_db.engine.store import Store
 from reactive_db.errors import NotAStoreError, OfflineError, ReactiveDBError, SqlError, StoreError
 from reactive_db.functions.definitions import Action, Function, Mutation, Query, check_kind, on_redefined
+from reactive_db.functions.outbox import Outbox
 from reactive_db.functions.runner import Runner
 from reactive_db.handles import QueryHandle, reading
 from reactive_db.inspection import Inspection
@@ -159,10 +161,13 @@ class Database:
         self._store = store
         self._scheduler = Scheduler(store)
         self._runner = Runner(store, self._scheduler)
+        self._outbox: Outbox | None = None
         store.on_commit.append(self._scheduler.invalidate)
         store.on_presence.append(partial(self._scheduler.cache.invalidate_query, _PRESENCE))
         if isinstance(store, RemoteStore):
             store.follow(self._scheduler.advance, self._scheduler.lose_touch, self._scheduler.regain_touch)
+            self._outbox = Outbox(store, self._runner, self._scheduler, store.tell_settled)
+            self._runner.run_mutation = self._outbox.run
         self.is_closed: bool = False
         self._closing = threading.RLock()
         on_redefined.append(self._follow_redefinition)
@@ -180,21 +185,22 @@ class Database:
 
     @property
     def status(self) -> Status:
-        """`syncing` while commits are on their way; `offline` while a server is out of reach, or for a closed store."""
-        return self._store.status
+        """`syncing` while mutations are on their way; `offline` while a server is out of reach, or when closed."""
+        status = self._store.status
+        return "syncing" if status == "synced" and self._outbox else status
 
     @property
     def pending(self) -> int:
-        """How many commits are on their way and not durable yet."""
-        return self._store.pending
+        """How many mutations are on their way and not durable yet."""
+        return max(self._store.pending, len(self._outbox or ()))  # of those in the outbox one may be a commit
 
     @property
     def presence(self) -> QueryHandle[list[Presence]]:
         """A handle on who is connected to the store, the longest first."""
         self._check_usable("presence")
 
-        def compute(ts: int, page_end: str | None) -> Outcome:
-            return Outcome(ts, ReadSet(), self._store.present())
+        def compute(snapshot: Snapshot, page_end: str | None) -> Outcome:
+            return Outcome(snapshot, ReadSet(), self._store.present())
 
         handle: QueryHandle[list[Presence]] = QueryHandle(self, self._scheduler, self._store.runtime, "presence")
         handle.start(_PRESENCE, compute, reads_columns=False)
@@ -226,6 +232,28 @@ class Database:
         with _in_reach():
             return self._runner.run(function, args, kwargs)
 
+    def submit(self, function: Mutation[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Have a mutation run, and do not wait for the server; the future has its result when it is durable.
+
+        Handles show what it writes at once, and take that back if the server refuses it. While the server is out of
+        reach, what was submitted waits, in order, and is applied once; what this process has not sent when it ends is
+        lost. In a store of this process it is done when this returns.
+
+        Raises:
+            ArgumentError: what was passed does not fit the annotations.
+            LimitError: OUTBOX_MUTATIONS_MAX of them wait.
+        """
+        call = self._runner.call("db.submit", function, args, kwargs)
+        self._store.check_open()
+        if self._outbox is not None:
+            return self._outbox.submit(call)
+        future: Future[R] = Future()
+        try:
+            future.set_result(self._runner.mutate(call))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
     @overload
     def live(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> QueryHandle[R]: ...
     @overload
@@ -247,6 +275,7 @@ class Database:
                 key, run = self._runner.live_key(query, args, kwargs)
                 title = _call_text(query.name, args, kwargs)
             handle: QueryHandle[Any] = QueryHandle(self, self._scheduler, self._store.runtime, title, **pace)
+            handle.row_type = None if isinstance(query, str) else query.signature.row_type()
             handle.start(key, run, reads_columns=isinstance(query, str))
         return handle
 
@@ -305,6 +334,8 @@ class Database:
         with self._closing, Uninterrupted():
             if not self.is_closed:
                 self._forsake()
+                if self._outbox is not None:
+                    self._outbox.close()
                 self._store.close()
 
     def __enter__(self) -> Self:
@@ -336,15 +367,15 @@ class Database:
     def _sql_key(self, statement: str, parameters: Parameters = None) -> tuple[Key, Compute]:
         numbers = self._store.tables_read(statement)
 
-        def compute(ts: int, page_end: str | None) -> Outcome:
+        def compute(snapshot: Snapshot, page_end: str | None) -> Outcome:
             reads = ReadSet()
             # Who reads the definitions reads the history, perhaps, and that has a new table now.
             for number in self._store.tables_read(statement) if TABLES_NUMBER in numbers else numbers:
                 reads.add_range((number, BY_ID), EVERYTHING)
             try:
-                return Outcome(ts, reads, self._store.query_at(ts, statement, parameters))
+                return Outcome(snapshot, reads, self._store.query_at(snapshot, statement, parameters))
             except Exception as error:
-                return Outcome(ts, reads, error=error)
+                return Outcome(snapshot, reads, error=error)
 
         try:
             return (_SQL, encoder.encode([statement, parameters])), compute
@@ -365,7 +396,7 @@ class Database:
             except ReactiveDBError as error:
                 # The handle shows it; whoever declares a function is not to blame for what others asked of the old one.
                 outcome = partial(Outcome, reads=ReadSet(), error=error)
-                return lambda ts, page_end: outcome(ts)
+                return lambda snapshot, page_end: outcome(snapshot)
             return self._runner.compute(function, arguments)
 
         self._scheduler.redefine(function.name, renewed)

@@ -10,6 +10,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -73,6 +74,9 @@ class Connection(Protocol):
     def run(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a query, a mutation or an action."""
 
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have a mutation run, without waiting for it."""
+
 
 class QueryHandle(traitlets.HasTraits, Generic[R]):
     """A query whose value is right again the moment the data changes. Made by `db.live(…)`.
@@ -82,6 +86,7 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
     Attributes:
         db: the connection that it was made by.
         title: what it shows, as the query's call or its SQL text.
+        row_type: the class of the rows, where the query says that it gives a list of one.
         value: the query's result at `ts`; after an error, the last good one.
         status: `loading`, `current`, `stale` (it is known that a newer value is on its way) or `error`.
         error: what the query raised, if it did.
@@ -113,6 +118,7 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
         self._scheduler = scheduler
         self._runtime = runtime
         self.title = title
+        self.row_type: type[Any] | None = None
         self._shown = _Shown()
         self._query: LiveQuery | None = None
         self._held: Outcome | None = None
@@ -201,7 +207,8 @@ class QueryHandle(traitlets.HasTraits, Generic[R]):
             is_back = before.status in ("stale", "error") and is_same(before.value, outcome.value)
             try:
                 value = before.value if is_back else isolated(outcome.value)
-                after = _Shown(value, "current", None, outcome.ts)
+                status: Status = "current" if self._scheduler.is_in_touch else "stale"
+                after = _Shown(value, status, None, outcome.ts)
             except ReturnError as error:
                 after = _Shown(before.value, "error", error, outcome.ts)
         self._shown = after

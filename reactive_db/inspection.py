@@ -22,6 +22,7 @@ import msgspec
 from reactive_db import limits
 from reactive_db.engine.access import StoreAccess
 from reactive_db.engine.lost_race import LostRace
+from reactive_db.engine.snapshots import Snapshot
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import ArgumentError, IdError, SchemaError, StoreError
 from reactive_db.functions.contexts import MutationCtx
@@ -294,14 +295,14 @@ def _newest(store: StoreAccess, definition: TableDefinition) -> Compute:
     """The newest documents of a table at a timestamp."""
     document = reading_class(definition)
 
-    def compute(ts: int, page_end: str | None) -> Outcome:
-        transaction = store.read_at(ts, _DOCUMENTS)
+    def compute(snapshot: Snapshot, page_end: str | None) -> Outcome:
+        transaction = store.read_at(snapshot, _DOCUMENTS)
         value, error = None, None
         try:
             value = store.newest(transaction, definition, limits.INSPECTED_DOCUMENTS_MAX, document)
         except Exception as raised:
             error = raised
-        return Outcome(ts, transaction.read_set, value, error)
+        return Outcome(snapshot, transaction.read_set, value, error)
 
     return compute
 

@@ -46,6 +46,25 @@ class Runtime(Protocol):
         """Call `function` once, on another thread, `seconds` from now."""
 
 
+class Replay:
+    """Another runtime, but with a time that stands still and randomness that comes again: for runs of one call."""
+
+    def __init__(self, runtime: Runtime, now: float, seed: int) -> None:
+        self.monotonic = runtime.monotonic
+        self.call_later = runtime.call_later
+        self._now = now
+        self._random = Random(seed)
+
+    def now(self) -> float:
+        return self._now
+
+    def random_bytes(self, n: int) -> bytes:
+        return self._random.randbytes(n)
+
+    def random(self) -> Random:
+        return Random(self._random.getrandbits(64))
+
+
 class SystemRuntime:
     """The operating system's clock and randomness."""
 

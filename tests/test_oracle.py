@@ -475,9 +475,9 @@ class Program(RuleBasedStateMachine):
         query = one.handle._query
         assert query is not None
         assert query.shown is not None
-        with self.db._store.snapshot(with_columns=query.reads_columns) as ts:
-            assert ts == one.handle.ts
-            outcome = query.run(ts, query.shown.page_end)
+        with self.db._store.snapshot(with_columns=query.reads_columns) as snapshot:
+            assert snapshot.ts == one.handle.ts
+            outcome = query.run(snapshot, query.shown.page_end)
         outcome.forget_frames()  # or they keep the handle alive
         return outcome
 
@@ -683,8 +683,8 @@ def test_handles_are_right_when_threads_have_come_to_rest(seed: int) -> None:
             query = handle._query
             assert query is not None
             assert query.shown is not None
-            with db._store.snapshot(with_columns=True) as ts:
-                outcome = query.run(ts, query.shown.page_end)
+            with db._store.snapshot(with_columns=True) as snapshot:
+                outcome = query.run(snapshot, query.shown.page_end)
             assert canonical(plain(handle.value)) == canonical(plain(outcome.value)), f"seed {seed}, {handle.title}"
             assert canonical(plain(values[-1])) == canonical(plain(handle.value)), "what was told last is what is shown"
             assert stamps == sorted(stamps)

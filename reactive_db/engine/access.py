@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from reactive_db.engine.lost_race import LostRace
+from reactive_db.engine.optimistic import OptimisticUpdate
+from reactive_db.engine.snapshots import Snapshot
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.limits import Limits
@@ -92,8 +94,11 @@ class StoreAccess(Protocol):
 
     # --- transactions -------------------------------------------------------------------------------------------------
 
-    def begin(self, source: str) -> Transaction:
-        """A transaction that may write. End it with `commit` or `abandon`."""
+    def begin(self, source: str, runtime: Runtime | None = None) -> Transaction:
+        """A transaction that may write, with time and randomness of the store's runtime or of another one.
+
+        End it with `commit` or `abandon`.
+        """
 
     def commit(self, transaction: Transaction, again: Callable[[], Transaction]) -> int:
         """Make every write of `transaction` durable and visible at one new timestamp; see `Committer.commit`."""
@@ -101,10 +106,10 @@ class StoreAccess(Protocol):
     def abandon(self, transaction: Transaction) -> None:
         """Let go of a transaction that is not committed."""
 
-    def read_at(self, ts: int, source: str) -> Transaction:
+    def read_at(self, snapshot: Snapshot, source: str) -> Transaction:
         """A transaction that only reads, at a snapshot the caller holds open."""
 
-    def snapshot(self, *, with_columns: bool) -> AbstractContextManager[int]:
+    def snapshot(self, *, with_columns: bool) -> AbstractContextManager[Snapshot]:
         """Hold the newest published snapshot open, with the columns at exactly its timestamp if they will be read."""
 
     def columns_held(self) -> AbstractContextManager[Any]:
@@ -126,7 +131,7 @@ class StoreAccess(Protocol):
     def query(self, statement: str, parameters: Parameters) -> SqlResult:
         """The result of a SELECT over everything committed so far."""
 
-    def query_at(self, ts: int, statement: str, parameters: Parameters) -> SqlResult:
+    def query_at(self, snapshot: Snapshot, statement: str, parameters: Parameters) -> SqlResult:
         """The same at a `snapshot` with columns that the caller holds open."""
 
     def tables_read(self, statement: str) -> list[int]:
@@ -162,3 +167,16 @@ class StoreAccess(Protocol):
 
     def load(self, document: type[Document], source: Any, report: Report) -> int:
         """Insert the rows of `source`, all at one timestamp; how many there were."""
+
+
+class RemoteAccess(StoreAccess, Protocol):
+    """A store whose commits travel, so that what they write is shown before they have arrived."""
+
+    def show(self, update: OptimisticUpdate, ran: Transaction | None = None) -> None:
+        """Have snapshots show what a mutation writes; it is run for that, unless `ran` has just been."""
+
+    def drop(self, update: OptimisticUpdate) -> None:
+        """Do not show it any more; nothing if its commit has arrived, and it is gone already."""
+
+    def wait_in_reach(self) -> None:
+        """Return when the server can be asked; raises StoreClosedError when it never will be."""

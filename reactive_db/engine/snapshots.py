@@ -3,6 +3,26 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reactive_db.storage.tables import Write
+
+WriteSet = Mapping[int, Mapping[str, Write]]
+"""By table number and id, what becomes of documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What queries see: every commit up to `ts`, and over that what pending mutations write.
+
+    Attributes:
+        step: how often `over` has changed at this timestamp.
+    """
+
+    ts: int
+    step: int = 0
+    over: WriteSet = field(default_factory=dict)
 
 
 class SnapshotPassed(BaseException):

@@ -24,9 +24,9 @@ from reactive_db.engine.catalog import Catalog
 from reactive_db.engine.collector import collector_paused
 from reactive_db.engine.committer import Committer
 from reactive_db.engine.lost_race import LostRace
-from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
+from reactive_db.engine.snapshots import Snapshot, SnapshotPassed, Snapshots
 from reactive_db.engine.transaction import Transaction
-from reactive_db.errors import SqlError, StoreClosedError, StoreCorruptError, StoreForkedError
+from reactive_db.errors import StoreClosedError, StoreCorruptError, StoreForkedError
 from reactive_db.interrupts import Shielded
 from reactive_db.limits import Limits
 from reactive_db.model.codec import decoder
@@ -144,11 +144,11 @@ class Store:
         """How many commits have a timestamp, and are not durable yet."""
         return self.committer.pending
 
-    def begin(self, source: str) -> Transaction:
+    def begin(self, source: str, runtime: Runtime | None = None) -> Transaction:
         """A transaction that may write. End it with `commit` or `abandon`."""
         self.check_open()
         ts = self.snapshots.begin_at_head()
-        return Transaction(ts, self.runtime, self.limits, is_read_only=False, source=source)
+        return Transaction(ts, runtime or self.runtime, self.limits, is_read_only=False, source=source)
 
     def commit(self, transaction: Transaction, again: Callable[[], Transaction]) -> int:
         """See `Committer.commit`."""
@@ -159,7 +159,7 @@ class Store:
         self.committer.abandon(transaction)
 
     @contextmanager
-    def snapshot(self, *, with_columns: bool) -> Iterator[int]:
+    def snapshot(self, *, with_columns: bool) -> Iterator[Snapshot]:
         """Hold the newest published snapshot open, with the columns at exactly its timestamp if they will be read."""
         # The flusher's turn comes first: the columns then never move beyond the snapshot.
         with self.columns_held() if with_columns else nullcontext():
@@ -167,7 +167,7 @@ class Store:
             try:
                 if with_columns:
                     self.flusher.flush(through=ts)
-                yield ts
+                yield Snapshot(ts)
             finally:
                 self.snapshots.end(ts)
 
@@ -175,10 +175,10 @@ class Store:
         """Within, the columns do not move."""
         return self.flusher.turn
 
-    def read_at(self, ts: int, source: str) -> Transaction:
+    def read_at(self, snapshot: Snapshot, source: str) -> Transaction:
         """A transaction that only reads, at a snapshot the caller holds open."""
         self.check_open()
-        return Transaction(ts, self.runtime, self.limits, is_read_only=True, source=source)
+        return Transaction(snapshot.ts, self.runtime, self.limits, is_read_only=True, source=source)
 
     def table(self, transaction: Transaction, document: type[Document]) -> Table:
         """The table of a document class, for `transaction` to read or write.
@@ -199,10 +199,7 @@ class Store:
             SqlError: the statement is wrong or would write, or the transaction has written already.
             SnapshotPassed: see there.
         """
-        if transaction.writes:
-            raise SqlError(
-                f"{transaction.source!r} asked SQL after it wrote; SQL sees only what is committed. Ask before writing."
-            )
+        transaction.check_before_sql()
         if self.catalog.define_mentioned(statement):
             raise SnapshotPassed(transaction.source)
         with Shielded():
@@ -231,10 +228,10 @@ class Store:
         self.flusher.flush()
         return SqlResult(*self.columns.query(statement, parameters))
 
-    def query_at(self, ts: int, statement: str, parameters: Parameters) -> SqlResult:
+    def query_at(self, snapshot: Snapshot, statement: str, parameters: Parameters) -> SqlResult:
         """The same at a `snapshot` with columns that the caller holds open."""
         table, _ = self.columns.query(statement, parameters)
-        return SqlResult(table, ts)
+        return SqlResult(table, snapshot.ts)
 
     def tables_read(self, statement: str) -> list[int]:
         """The numbers of the tables that an SQL statement reads; the history changes with every table."""

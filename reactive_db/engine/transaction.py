@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 from reactive_db.engine.read_set import BY_ID, ReadSet, Space
-from reactive_db.errors import DocumentNotFoundError, LimitError, QueryError, ReadOnlyError
+from reactive_db.engine.snapshots import WriteSet
+from reactive_db.errors import DocumentNotFoundError, LimitError, QueryError, ReadOnlyError, SqlError
 from reactive_db.limits import Limits
 from reactive_db.model.documents import Document
 from reactive_db.model.ids import RANDOM_BYTES, Id, new_id
@@ -29,13 +30,25 @@ class Transaction:
         now: when it began, in milliseconds since the epoch; its clock stands still.
     """
 
-    def __init__(self, begin_ts: int, runtime: Runtime, limits: Limits, *, is_read_only: bool, source: str) -> None:
+    def __init__(
+        self,
+        begin_ts: int,
+        runtime: Runtime,
+        limits: Limits,
+        *,
+        is_read_only: bool,
+        source: str,
+        over: WriteSet | None = None,
+    ) -> None:
+        """Begin at a snapshot; it sees the writes in `over` as if they were committed, and they are not its own."""
         self.begin_ts = begin_ts
         self.now = runtime.now()
         self.source = source
         self.is_read_only = is_read_only
         self.is_in_turn = False
         """It runs while its thread holds the Committer's turn."""
+        self.on_sent: Callable[[int | None], None] | None = None
+        """Told the number of the commit that carries it to a server, and None when that was refused."""
         self.is_volatile = False
         """It asked for time or randomness."""
         self.page_end: str | None = None
@@ -46,7 +59,8 @@ class Transaction:
         self._limits = limits
         self._reads = ReadSet()
         self._scans: list[Scan] = []
-        self._writes: dict[int, dict[str, Write]] = {}
+        self._over: WriteSet = over or {}
+        self._writes: dict[int, dict[str, Write]] = {number: dict(writes) for number, writes in self._over.items()}
         self._undo: list[tuple[int, str, Write | None]] = []
         self.documents_read = 0
         """How many, counted each time one is read."""
@@ -133,7 +147,7 @@ class Transaction:
         """Take back every write since `savepoint`; what was read stays read."""
         if savepoint == 0:
             # Also what an interrupted write did not note down.
-            self._writes.clear()
+            self._writes = {number: dict(writes) for number, writes in self._over.items()}
             self._undo.clear()
         while len(self._undo) > savepoint:
             table, id, before = self._undo.pop()
@@ -167,14 +181,33 @@ class Transaction:
     @property
     def writes(self) -> dict[int, list[Write]]:
         """The changes so far, by table number, each document once; a document that came and went is left out."""
+        found = self._without_over() if self._over else self._writes
         changes = {
             number: [write for write in own.values() if write.old is not None or write.new is not None]
-            for number, own in self._writes.items()
+            for number, own in found.items()
         }
         return {number: writes for number, writes in changes.items() if writes}
 
     def own_writes(self, number: int) -> dict[str, Write]:
         return self._writes.get(number, {})
+
+    def check_before_sql(self) -> None:
+        """Raises SqlError if something was written: SQL would not see it."""
+        if self.writes:
+            raise SqlError(
+                f"{self.source!r} asked SQL after it wrote; SQL sees only what is committed. Ask before writing."
+            )
+
+    def _without_over(self) -> dict[int, dict[str, Write]]:
+        """Its own writes, from what it saw to what it made of that."""
+        found: dict[int, dict[str, Write]] = {}
+        for number, own in self._writes.items():
+            over = self._over.get(number, {})
+            new = {id: write for id, write in own.items() if write is not over.get(id)}
+            found[number] = {
+                id: Write(id, over[id].new, write.new, write.data) if id in over else write for id, write in new.items()
+            }
+        return found
 
     def _existing(self, table: Table, id: str, verb: str) -> Document:
         found = self.get(table, id)

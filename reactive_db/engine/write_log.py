@@ -25,10 +25,14 @@ class LoggedCommit:
     The keys of an index are made when somebody asks: an index nobody reads costs nothing.
     """
 
-    __slots__ = ("_keys", "is_bulk", "source", "ts", "writes")
+    __slots__ = ("_keys", "is_bulk", "source", "step", "ts", "writes")
 
-    def __init__(self, ts: int, source: str, writes: dict[int, tuple[TableSchema, list[Write]]], is_bulk: bool) -> None:
+    def __init__(
+        self, ts: int, source: str, writes: dict[int, tuple[TableSchema, list[Write]]], is_bulk: bool, step: int = 0
+    ) -> None:
         self.ts = ts
+        self.step = step
+        """Not 0: no commit, but a change of what pending mutations write; see `Snapshot`."""
         self.source = source
         self.writes = writes
         self.is_bulk = is_bulk

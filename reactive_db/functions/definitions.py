@@ -57,9 +57,35 @@ class Query(Function[P, R]):
 
 
 class Mutation(Function[P, R]):
-    """A function that reads and writes in one serializable transaction."""
+    """A function that reads and writes in one serializable transaction.
+
+    Attributes:
+        shown_by: the mutation that is run in its place to show what it will do; None if itself is.
+    """
 
     kind: ClassVar[Kind] = "mutation"
+
+    def __init__(self, function: Callable[..., Any], is_internal: bool) -> None:
+        super().__init__(function, is_internal)
+        self.shown_by: Mutation[P, Any] | None = None
+
+    def optimistic(self, function: Callable[Concatenate[MutationCtx, P], None], /) -> Mutation[P, None]:
+        """Have handles show what `function` writes until a server has answered, not what this mutation would write.
+
+        A decorator; the function takes the same arguments. Nothing that it writes is ever committed.
+
+        Raises:
+            FunctionError: its parameters have other names.
+        """
+        shown_by: Mutation[P, None] = Mutation(function, is_internal=True)
+        names, wanted = list(shown_by.signature.parameters), list(self.signature.parameters)
+        if names != wanted:
+            raise FunctionError(
+                f"the optimistic function of {self.name!r} takes {', '.join(names) or 'nothing'}; it has to take the "
+                f"same arguments: {', '.join(wanted) or 'nothing'}."
+            )
+        self.shown_by = shown_by
+        return shown_by
 
     def __call__(self, ctx: MutationCtx, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run as part of the transaction of `ctx`; if it raises, its own writes are taken back and no others."""

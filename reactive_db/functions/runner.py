@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from reactive_db.engine.access import StoreAccess
-from reactive_db.engine.snapshots import SnapshotPassed
+from reactive_db.engine.snapshots import Snapshot, SnapshotPassed
 from reactive_db.engine.transaction import Transaction
 from reactive_db.errors import FunctionError, FunctionTimeoutError
 from reactive_db.functions.contexts import ActionCtx, DatabaseReader, DatabaseWriter, MutationCtx, QueryCtx
@@ -23,6 +23,7 @@ from reactive_db.functions.time_limit import TimeLimit
 from reactive_db.interrupts import Uninterrupted
 from reactive_db.reactive.live_query import Compute, Key, Outcome, isolated
 from reactive_db.reactive.scheduler import Scheduler
+from reactive_db.runtime import Runtime
 
 
 @dataclass(slots=True)
@@ -33,21 +34,42 @@ class _Run:
     error: BaseException | None = None
 
 
+@dataclass(eq=False, slots=True)
+class MutationCall:
+    """A mutation with its arguments.
+
+    Attributes:
+        runtime: makes the time and the randomness of each run; None: those of the store.
+        on_sent: see `Transaction.on_sent`.
+    """
+
+    function: Mutation[..., Any]
+    fields: dict[str, Any]
+    runtime: Callable[[], Runtime] | None = None
+    on_sent: Callable[[int | None], None] | None = None
+
+
 class Runner:
     """Runs queries, mutations and actions against one store.
 
     Responsibilities: arguments and results checked, one snapshot a query, one transaction a mutation, the time limit.
     Not: deciding which commit is valid, or telling watchers what changed.
+
+    Attributes:
+        run_mutation: runs a mutation and returns its result; `mutate` unless somebody has more to do.
     """
 
     def __init__(self, store: StoreAccess, scheduler: Scheduler) -> None:
         self._store = store
         self._scheduler = scheduler
         self._time_limit = TimeLimit(store.runtime, store.limits.function_seconds)
+        self.run_mutation: Callable[[MutationCall], Any] = self.mutate
 
     def run(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run a function once, by its kind, and return its value."""
         check_kind(function, Query, Mutation, Action)
+        if isinstance(function, Mutation):
+            return self.run_mutation(self.call("db.run", function, args, kwargs))
         self.check_outside("db.run", function)
         function = current(function)
         arguments = function.signature.bind(args, kwargs, self._store.converter)
@@ -55,9 +77,18 @@ class Runner:
             self._store.check_open()
             key = (function.name, function.signature.key(arguments))
             return self._scheduler.value(key, self.compute(function, arguments))
-        if isinstance(function, Mutation):
-            return self._run_mutation(function, arguments)
         return self._run_action(cast("Action[..., Any]", function), arguments)
+
+    def call(
+        self, what: str, function: Mutation[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> MutationCall:
+        """A mutation with its arguments, checked; `what` was called for it."""
+        check_kind(function, Mutation)
+        self.check_outside(what, function)
+        self._scheduler.check_rounds()
+        mutation = cast("Mutation[..., Any]", current(function))
+        arguments = mutation.signature.bind(args, kwargs, self._store.converter)
+        return MutationCall(mutation, msgspec.structs.asdict(arguments))
 
     def check_outside(self, what: str, function: Any = None) -> None:
         """Raises FunctionError inside a query or mutation: what it does there goes through its own context."""
@@ -78,11 +109,11 @@ class Runner:
         return (function.name, function.signature.key(arguments)), self.compute(function, arguments)
 
     def compute(self, function: Function[..., Any], arguments: msgspec.Struct) -> Compute:
-        """A function from a timestamp to the outcome of the query at it."""
+        """A function from a snapshot to the outcome of the query at it."""
         fields = isolated(msgspec.structs.asdict(arguments))
 
-        def compute(ts: int, page_end: str | None) -> Outcome:
-            transaction = self._store.read_at(ts, function.name)
+        def compute(snapshot: Snapshot, page_end: str | None) -> Outcome:
+            transaction = self._store.read_at(snapshot, function.name)
             transaction.page_end = page_end
             value, error = None, None
             try:
@@ -92,7 +123,7 @@ class Runner:
             except Exception as raised:
                 value, error = None, raised
             return Outcome(
-                ts,
+                snapshot,
                 transaction.read_set,
                 value,
                 error,
@@ -119,19 +150,27 @@ class Runner:
                 "nothing was written. Read less, or do the work in an action."
             ) from None
 
-    def _run_mutation(self, function: Function[..., Any], arguments: msgspec.Struct) -> Any:
-        self._scheduler.check_rounds()
-        fields = msgspec.structs.asdict(arguments)
-        store = self._store
-        run = _Run()
+    def run_optimistically(self, call: MutationCall, transaction: Transaction) -> None:
+        """Run what shows what a mutation will do: itself, unless `Mutation.optimistic` has replaced it.
+
+        Raises:
+            Exception: whatever it raised.
+        """
+        ctx = MutationCtx(DatabaseWriter(self._store, transaction), transaction)
+        self._call(call.function.shown_by or call.function, ctx, isolated(call.fields))
+
+    def mutate(self, call: MutationCall, on_ran: Callable[[Transaction], None] | None = None) -> Any:
+        """Run a mutation until it is committed, and return its result; `on_ran` hears of its first run before that."""
+        function, store, run = call.function, self._store, _Run()
 
         def attempt(is_in_turn: bool = True) -> Transaction:
-            transaction = store.begin(function.name)
+            transaction = store.begin(function.name, call.runtime and call.runtime())
             transaction.is_in_turn = is_in_turn
+            transaction.on_sent = call.on_sent
             run.value, run.error = None, None
             try:
                 ctx = MutationCtx(DatabaseWriter(store, transaction), transaction)
-                run.value = self._call(function, ctx, fields)
+                run.value = self._call(function, ctx, call.fields)
                 transaction.check_reads()
             except FunctionTimeoutError:
                 # Not even if it lost a race is it run again: that would hold up everybody for as long once more.
@@ -153,7 +192,11 @@ class Runner:
             while not is_done:
                 try:
                     with hold:
-                        store.commit(attempt(is_in_turn=False), attempt)
+                        first = attempt(is_in_turn=False)
+                        if on_ran is not None:
+                            self._tell_ran(first, on_ran)
+                            on_ran = None
+                        store.commit(first, attempt)
                     is_done = True
                 except SnapshotPassed:
                     # It asks SQL: as long as the columns are held still, they are where its snapshot is.
@@ -162,6 +205,14 @@ class Runner:
             raise run.error
         self._scheduler.advance()
         return run.value
+
+    def _tell_ran(self, transaction: Transaction, on_ran: Callable[[Transaction], None]) -> None:
+        try:
+            if transaction.writes:
+                on_ran(transaction)
+        except BaseException:
+            self._store.abandon(transaction)
+            raise
 
     def _run_action(self, function: Action[..., Any], arguments: msgspec.Struct) -> Any:
         self._store.check_open()

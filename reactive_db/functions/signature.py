@@ -98,6 +98,12 @@ class Signature:
             except Fault:
                 raise ReturnError(f"{self._place} returned a wrong value: {fault.what} at `{fault.path}`.") from None
 
+    def row_type(self) -> type[msgspec.Struct] | None:
+        """The class of each row, where the result is annotated as a list of one class of documents or objects."""
+        arguments = typing.get_args(self._types().returned)
+        is_row = len(arguments) == 1 and isinstance(arguments[0], type) and issubclass(arguments[0], msgspec.Struct)
+        return arguments[0] if is_row and typing.get_origin(self._types().returned) is list else None
+
     def _converted(self, named: dict[str, Any], converter: Converter) -> msgspec.Struct:
         types = self._types()
         try:

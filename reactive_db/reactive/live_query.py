@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from reactive_db.engine.read_set import ReadSet
+from reactive_db.engine.snapshots import Snapshot
 from reactive_db.errors import ReturnError
 from reactive_db.model.codec import encoder
 from reactive_db.model.documents import Document
@@ -26,7 +27,7 @@ Key = tuple[str, bytes]
 class Outcome:
     """What one run of a query gave."""
 
-    ts: int
+    snapshot: Snapshot
     reads: ReadSet
     value: Any = None
     error: Exception | None = None
@@ -36,6 +37,11 @@ class Outcome:
     """It asked for time or randomness, so another run may differ though nothing changed."""
     documents_read: int | None = None
     """None where nobody counts: SQL reads tables, not documents."""
+
+    @property
+    def ts(self) -> int:
+        """The timestamp that it is right at."""
+        return self.snapshot.ts
 
     def at(self, later: Outcome) -> Outcome:
         """This value, found again by a `later` run."""
@@ -68,8 +74,8 @@ class Watcher(Protocol):
         """What is shown is not kept right any more, until `show` is called; returns what tells, as `show`."""
 
 
-Compute = Callable[[int, str | None], Outcome]
-"""Runs a query at a timestamp, given where its page ended before."""
+Compute = Callable[[Snapshot, str | None], Outcome]
+"""Runs a query at a snapshot, given where its page ended before."""
 
 
 @dataclass(eq=False, slots=True)

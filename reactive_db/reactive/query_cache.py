@@ -52,7 +52,7 @@ class QueryCache:
     def commits(self, most: int) -> list[LoggedCommit]:
         """The latest commits, newest first, at most so many."""
         with self._lock:
-            return list(islice(reversed(self._recent), most))
+            return list(islice((commit for commit in reversed(self._recent) if not commit.step), most))
 
     def query(self, key: Key, run: Compute, reads_columns: bool) -> LiveQuery:
         """The one query with that key, made if need be."""
@@ -101,13 +101,14 @@ class QueryCache:
                 query.is_stale = True
                 return
             self._register(query, outcome)
-            missed = takewhile(lambda commit: commit.ts > outcome.ts, reversed(self._recent))
+            seen = outcome.snapshot.ts, outcome.snapshot.step
+            missed = takewhile(lambda commit: (commit.ts, commit.step) > seen, reversed(self._recent))
             query.is_stale = any(overlap(commit, outcome.reads) is not None for commit in missed)
             if query.is_stale and query.key in self.watched:
                 self.stale[query.key] = query
 
     def invalidate(self, commit: LoggedCommit) -> None:
-        """Mark what `commit` made stale; called once for every published commit, in order."""
+        """Mark what `commit` made stale; called once for every one, in the order of their timestamps and steps."""
         with self._lock:
             self._recent.append(commit)
             hit: set[LiveQuery] = set()

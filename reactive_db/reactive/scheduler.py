@@ -24,7 +24,7 @@ from typing import Any
 
 from reactive_db import limits
 from reactive_db.engine.access import StoreAccess
-from reactive_db.engine.snapshots import SnapshotPassed, Unreachable
+from reactive_db.engine.snapshots import Snapshot, SnapshotPassed, Unreachable
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import LimitError
 from reactive_db.interrupts import Holding, Uninterrupted
@@ -42,11 +42,13 @@ class Scheduler:
 
     Attributes:
         ts: what every watcher shows is right at this timestamp.
+        is_in_touch: nothing that is shown goes out of date unnoticed.
         on_advanced: called on any thread when a query may have run, or other queries are watched; they must not raise.
     """
 
     def __init__(self, store: StoreAccess) -> None:
         self.ts = store.published_ts
+        self.is_in_touch = True
         self.cache = QueryCache()
         self.on_advanced: list[Callable[[], None]] = []
         self._monotonic = store.runtime.monotonic
@@ -94,12 +96,14 @@ class Scheduler:
             query = self.cache.watch(key, run, reads_columns)
             try:
                 if key in self.cache.stale:
-                    self._step(interrupts)
+                    with suppress(Unreachable):  # perhaps of another query
+                        self._step(interrupts)
+                query.shown = query.shown or query.outcome
+                if query.shown is None:
+                    raise Unreachable
             except BaseException:
                 self.cache.unwatch(query)
                 raise
-            query.shown = query.shown or query.outcome
-            assert query.shown is not None
             query.watchers[token] = weakref.ref(watcher)
             watcher.show(query.shown)
         self.advance()
@@ -132,6 +136,7 @@ class Scheduler:
     def lose_touch(self) -> None:
         """The store is out of reach: nothing that is shown is kept right until `regain_touch`."""
         with Holding(self._turn):
+            self.is_in_touch = False
             for query in list(self.cache.watched.values()):
                 query.is_out_of_touch = True
                 for tell in [watcher.lose_touch() for watcher in query.living_watchers()]:
@@ -141,6 +146,7 @@ class Scheduler:
 
     def regain_touch(self) -> None:
         """The store is there again: everything runs again, because nobody knows what has changed."""
+        self.is_in_touch = True
         self.cache.invalidate_everything()
         self.advance()
 
@@ -192,8 +198,8 @@ class Scheduler:
     def _run_now(self, query: LiveQuery, interrupts: Uninterrupted) -> Outcome:
         while True:
             try:
-                with self._store.snapshot(with_columns=query.reads_columns) as ts:
-                    outcome = interrupts.call(partial(self._timed_run, query, ts, None))
+                with self._store.snapshot(with_columns=query.reads_columns) as snapshot:
+                    outcome = interrupts.call(partial(self._timed_run, query, snapshot, None))
                     self.cache.settle(query, outcome)
                     if outcome.error is not None:
                         query.outcome = None  # not kept: it is raised with its frames, and is never given out again
@@ -201,9 +207,9 @@ class Scheduler:
             except SnapshotPassed:
                 query.reads_columns = True
 
-    def _timed_run(self, query: LiveQuery, ts: int, page_end: str | None) -> Outcome:
+    def _timed_run(self, query: LiveQuery, snapshot: Snapshot, page_end: str | None) -> Outcome:
         began = self._monotonic()
-        outcome = query.run(ts, page_end)
+        outcome = query.run(snapshot, page_end)
         query.seconds_last = self._monotonic() - began
         return outcome
 
@@ -211,8 +217,8 @@ class Scheduler:
         """Run what is stale at one timestamp and set what its watchers show; the caller has the turn."""
         while batch := self.cache.take_stale():
             try:
-                with self._store.snapshot(with_columns=any(query.reads_columns for query in batch)) as ts:
-                    self._run_batch(batch, ts, interrupts)
+                with self._store.snapshot(with_columns=any(query.reads_columns for query in batch)) as snapshot:
+                    self._run_batch(batch, snapshot, interrupts)
                 return
             except SnapshotPassed as passed:
                 # All of the batch runs once more, with the columns held still in case the function asks SQL.
@@ -221,16 +227,26 @@ class Scheduler:
             finally:
                 self.cache.put_back(batch)
 
-    def _run_batch(self, batch: list[LiveQuery], ts: int, interrupts: Uninterrupted) -> None:
-        """Run all of `batch`, then show all that changed: watchers never see one half of a commit."""
-        ends = [None if query.shown is None else query.shown.page_end for query in batch]
-        runs = [partial(self._timed_run, query, ts, end) for query, end in zip(batch, ends, strict=True)]
-        outcomes = [interrupts.call(run) for run in runs]
-        for query, outcome in zip(batch, outcomes, strict=True):
+    def _run_batch(self, batch: list[LiveQuery], snapshot: Snapshot, interrupts: Uninterrupted) -> None:
+        """Run all of `batch`, then show all that changed: watchers never see one half of a commit.
+
+        Raises:
+            Unreachable: some need what is out of reach. If that is known, the others are shown with what pending
+                mutations write; `ts` does not move.
+        """
+        outcomes: list[tuple[LiveQuery, Outcome]] = []
+        for query in batch:
+            end = None if query.shown is None else query.shown.page_end
+            try:
+                outcomes.append((query, interrupts.call(partial(self._timed_run, query, snapshot, end))))
+            except Unreachable:
+                if self.is_in_touch:
+                    raise
+        for query, outcome in outcomes:
             outcome.forget_frames()
             before = query.shown
             is_silent = before is not None and not query.is_out_of_touch and outcome.shows_same_as(before)
-            query.is_out_of_touch = False
+            query.is_out_of_touch = not self.is_in_touch
             query.shown = before.at(outcome) if before is not None and is_silent else outcome
             self.cache.settle(query, query.shown)
             if is_silent:
@@ -239,7 +255,9 @@ class Scheduler:
                 tell = watcher.show(outcome)
                 if tell is not None:
                     self.queue_news(tell)
-        self.ts = max(self.ts, ts)
+        if len(outcomes) < len(batch):
+            raise Unreachable
+        self.ts = max(self.ts, snapshot.ts)
 
     def _tell_advanced(self) -> None:
         for listener in tuple(self.on_advanced):

@@ -17,7 +17,8 @@ from reactive_db import limits
 from reactive_db.engine.access import Listener, Presence, Report, Status
 from reactive_db.engine.bulk import build
 from reactive_db.engine.lost_race import LostRace
-from reactive_db.engine.snapshots import SnapshotPassed, Unreachable
+from reactive_db.engine.optimistic import OptimisticUpdate
+from reactive_db.engine.snapshots import Snapshot, SnapshotPassed, Unreachable
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import ConflictError, IdError, SchemaError
@@ -64,7 +65,8 @@ Connect = Callable[[End], Connection]
 class RemoteStore:
     """A `StoreAccess` whose documents are on a server.
 
-    Responsibilities: the tables of this kernel's classes, commits and their retries, SQL. Not: how frames travel.
+    Responsibilities: the tables of this kernel's classes, commits and their retries, running optimistic updates again,
+    SQL. Not: how frames travel.
 
     Attributes:
         on_settled: called by the mover's thread when `published_ts`, `status` or `pending` may be different.
@@ -99,6 +101,7 @@ class RemoteStore:
         self._has_forgotten = False
         self._random = runtime.random()
         self._is_closed = threading.Event()
+        self._rebasing = threading.RLock()
         self._lock = threading.Lock()
         """Guards the dicts; nobody waits for the server while it is held."""
         self._defining = threading.RLock()
@@ -131,9 +134,10 @@ class RemoteStore:
         def work() -> None:
             while steps:
                 steps.popleft()()
+            self._rebase()
             advance()
             self._stay_small()
-            _call(self.on_settled)
+            self.tell_settled()
 
         mover = Background(work, "reactive_db-mover")
         self._background.append(mover)
@@ -155,7 +159,7 @@ class RemoteStore:
         if welcome.ts < self.published_ts:
             _log.warning("store %r went back to ts %d; everything is read anew", welcome.name, welcome.ts)
         self._take_definitions(welcome.definitions)
-        self._start_anew(welcome.ts)
+        self._start_anew(welcome.ts, welcome.commit)
 
     def begun(self) -> None:
         if self._hears_presence:
@@ -173,7 +177,7 @@ class RemoteStore:
             if self.replica.fullness > self._fullness_max:
                 self._wake()
         elif isinstance(message, m.Forgotten):
-            self._start_anew(message.ts)
+            self._start_anew(message.ts, 0)
             _call(self.on_begun)
         elif isinstance(message, m.Counted):
             self.replica.take_count(message)
@@ -187,13 +191,13 @@ class RemoteStore:
         _call(self.on_lost)
         self._wake()
 
-    def _start_anew(self, ts: int) -> None:
-        """Know nothing: classes find their tables again when they are next used."""
+    def _start_anew(self, ts: int, commit: int) -> None:
+        """Know nothing: classes find their tables again when they are next used; see `Replica.start`."""
         with self._lock:
             self._results.clear()
             self._by_class = {}
             numbers = {definition.number for definition in self._definitions.values()}
-        self.replica.start(ts, numbers)
+        self.replica.start(ts, numbers, commit)
 
     def _stay_small(self) -> None:
         """Forget everything when too much is known here; what live queries need is read again, and little else is.
@@ -225,25 +229,26 @@ class RemoteStore:
     def check_open(self) -> None:
         self.session.check_open()
 
-    def begin(self, source: str) -> Transaction:
+    def begin(self, source: str, runtime: Runtime | None = None) -> Transaction:
         self.check_open()
         ts = self.replica.snapshots.begin_published()
-        return Transaction(ts, self.runtime, self.limits, is_read_only=False, source=source)
+        return Transaction(ts, runtime or self.runtime, self.limits, is_read_only=False, source=source)
 
-    def read_at(self, ts: int, source: str) -> Transaction:
+    def read_at(self, snapshot: Snapshot, source: str) -> Transaction:
         self.check_open()
-        return Transaction(ts, self.runtime, self.limits, is_read_only=True, source=source)
+        over = snapshot.over
+        return Transaction(snapshot.ts, self.runtime, self.limits, is_read_only=True, source=source, over=over)
 
     def abandon(self, transaction: Transaction) -> None:
         self.replica.snapshots.end(transaction.begin_ts)
 
     @contextmanager
-    def snapshot(self, *, with_columns: bool) -> Iterator[int]:
-        ts = self.replica.snapshots.begin_published()
+    def snapshot(self, *, with_columns: bool) -> Iterator[Snapshot]:
+        snapshot = self.replica.begin()
         try:
-            yield ts
+            yield snapshot
         finally:
-            self.replica.snapshots.end(ts)
+            self.replica.snapshots.end(snapshot.ts)
 
     def columns_held(self) -> AbstractContextManager[Any]:
         return nullcontext()  # the server's columns move on; who asked at an older snapshot runs again
@@ -298,7 +303,9 @@ class RemoteStore:
             definitions={number: digest_of(table.schema) for number, table in tables.items()},
         )
         replace = msgspec.structs.replace
-        answer = self.session.commit(lambda request, number: replace(message, request=request, commit=number))
+        answer = self.session.commit(
+            lambda request, number: replace(message, request=request, commit=number), transaction.on_sent
+        )
         assert isinstance(answer, m.Committed)
         return answer.ts
 
@@ -315,6 +322,54 @@ class RemoteStore:
             most = _BACK_OFF_SECONDS * 2 ** min(attempt, _BACK_OFF_DOUBLINGS)
             self._is_closed.wait(most * self._random.random())
         self.check_open()
+
+    # --- optimistic updates; see `RemoteAccess` -----------------------------------------------------------------------
+
+    def show(self, update: OptimisticUpdate, ran: Transaction | None = None) -> None:
+        with self.replica.lock:
+            is_alone = not self.replica.updates
+            self.replica.push(update)
+            if ran is not None and is_alone and ran.begin_ts == self.published_ts:
+                self.replica.settle(update, ran)
+        self._rebase()
+
+    def drop(self, update: OptimisticUpdate) -> None:
+        self.replica.drop(update)
+
+    def wait_in_reach(self) -> None:
+        self.session.wait_in_reach()
+
+    def _rebase(self) -> None:
+        """Run every update again whose reads are not right any more; those that need the server wait for it."""
+        with self._rebasing, suppress(Unreachable):
+            for _ in range(limits.REBASES_MAX):
+                with suppress(SnapshotPassed):
+                    if not self._run_next_update():
+                        return
+
+    def _run_next_update(self) -> bool:
+        """Run the lowest update that has to run again, on top of those below it; False if there is none."""
+        replica, updates = self.replica, self.replica.updates
+        with replica.lock:
+            update = updates.next_stale()
+            if update is None:
+                return False
+            seen, over = replica.begin(), updates.below(update)
+        transaction = Transaction(
+            seen.ts, update.runtime(), self.limits, is_read_only=False, source=update.source, over=over
+        )
+        ran: Transaction | None = transaction
+        try:
+            update.run(transaction)
+        except Exception:
+            ran = None  # it will say why when it runs for its commit
+        finally:
+            replica.snapshots.end(seen.ts)
+        with replica.lock:
+            is_passed = (self.published_ts, updates.step) != (seen.ts, seen.step)
+            replica.settle(update, ran)
+            update.is_stale = is_passed  # nobody knew yet that what came meanwhile is something it reads
+        return True
 
     # --- tables -------------------------------------------------------------------------------------------------------
 
@@ -438,6 +493,7 @@ class RemoteStore:
     # --- SQL and bulk loads -------------------------------------------------------------------------------------------
 
     def sql(self, transaction: Transaction, statement: str, parameters: Parameters) -> SqlResult:
+        transaction.check_before_sql()
         tables, result = self._result(transaction.begin_ts, statement, parameters)
         for number in tables:
             transaction.add_table_read(number)
@@ -446,8 +502,8 @@ class RemoteStore:
     def query(self, statement: str, parameters: Parameters) -> SqlResult:
         return self._ask_sql(statement, parameters)[1]
 
-    def query_at(self, ts: int, statement: str, parameters: Parameters) -> SqlResult:
-        return self._result(ts, statement, parameters)[1]
+    def query_at(self, snapshot: Snapshot, statement: str, parameters: Parameters) -> SqlResult:
+        return self._result(snapshot.ts, statement, parameters)[1]
 
     def tables_read(self, statement: str) -> list[int]:
         self._define_mentioned(statement)
@@ -462,6 +518,10 @@ class RemoteStore:
             self.session.ask(partial(_load_part, at, table.schema.number, part, at == len(parts) - 1))
         return len(writes)
 
+    def tell_settled(self) -> None:
+        """Tell whoever listens that `published_ts`, `status` or `pending` may be different."""
+        _call(self.on_settled)
+
     def _wake(self) -> None:
         for one in self._background:
             one.wake()
@@ -473,7 +533,7 @@ class RemoteStore:
         self._link.close()
         for one in self._background:
             one.close()
-        _call(self.on_settled)
+        self.tell_settled()
 
     def _result(self, ts: int, statement: str, parameters: Parameters) -> tuple[list[int], SqlResult]:
         """What a statement gives at `ts`, and the tables that it reads; asked for if it is not known.
@@ -515,6 +575,8 @@ class RemoteStore:
 
     def _drop_results(self, commit: LoggedCommit) -> None:
         """What was found before is not right any more where `commit` wrote."""
+        if commit.step:
+            return  # SQL sees only what is committed
         with self._lock:
             for key, (tables, _) in list(self._results.items()):
                 if not commit.writes.keys().isdisjoint(tables):

@@ -17,7 +17,7 @@ from reactive_db.engine.store import Store
 from reactive_db.errors import LimitError, NotAStoreError, PermissionDeniedError, StoreError
 from reactive_db.limits import Limits
 from reactive_db.runtime import Runtime
-from reactive_db.server.outbox import Outbox
+from reactive_db.server.sender import Sender
 from reactive_db.sync.served import Served
 
 Place = Callable[[str], Path]
@@ -33,17 +33,20 @@ class Stores:
 
     Attributes:
         workers: where sessions work, so that the event loop never waits.
-        outbox: what they say, on its way back to the event loop.
+        sender: what they say, on its way back to the event loop.
     """
 
     def __init__(self, runtime: Runtime, limits: Limits, place: Place = store_path) -> None:
         self.workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="reactive_db-worker")
-        self.outbox = Outbox()
+        self.sender = Sender()
         self._runtime = runtime
         self._limits = limits
         self._place = place
         self._open: dict[Path, Served] = {}
         self._lock = threading.Lock()
+        """Held for microseconds: the event loop takes it, too."""
+        self._opening = [threading.Lock() for _ in range(_WORKERS)]
+        """One for the paths of each hash: who asks for a store that is being opened waits, and nearly nobody else."""
         # A thread that computes gives way to the event loop this often: with Python's own 5 ms, a commit from another
         # kernel takes 4.5 ms instead of 2.2.
         sys.setswitchinterval(_SWITCH_SECONDS)
@@ -57,13 +60,10 @@ class Stores:
             LimitError: too many others are open.
         """
         path = self._place(target)
-        with self._lock:
-            found = self._open.get(path)
-            if found is not None and not found.store.has_failed:
-                return found
+        with self._turn_of(target):
+            found = self._usable(path)
             if found is not None:
-                with suppress(StoreError):  # all that matters of it is in its journal
-                    self._open.pop(path).close()
+                return found
             if not may_create and not path.exists():
                 raise PermissionDeniedError(
                     f"there is no store {target!r} on this server yet. Whoever may write makes it by connecting to it."
@@ -74,14 +74,30 @@ class Stores:
                     "those that nobody uses, or keep more tables in one store.",
                     limit="STORES_OPEN_MAX",
                 )
-            found = self._open[path] = Served(path.stem, Store.open(path, self._runtime, self._limits))
-            return found
+            served = Served(path.stem, Store.open(path, self._runtime, self._limits))
+            with self._lock:
+                self._open[path] = served
+            return served
 
     def all_open(self) -> dict[str, Served]:
         """Every store that is open, by what a caller names it, in order."""
         with self._lock:
             found = [(self._target(path), served) for path, served in self._open.items()]
         return dict(sorted(found))
+
+    def _turn_of(self, target: str) -> threading.Lock:
+        return self._opening[hash(self._place(target)) % len(self._opening)]
+
+    def _usable(self, path: Path) -> Served | None:
+        """The store that is open there; one that a disk has failed is closed, to be opened again."""
+        with self._lock:
+            found = self._open.get(path)
+            if found is None or not found.store.has_failed:
+                return found
+            del self._open[path]
+        with suppress(StoreError):  # all that matters of it is in its journal
+            found.close()
+        return None
 
     def submit(self, work: Callable[[], None]) -> None:
         """Call `work` soon on a worker; after `close`, not at all."""

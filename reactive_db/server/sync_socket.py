@@ -134,7 +134,7 @@ class SyncSocket(WebSocketHandler):
 
     def _new_session(self, served: Served, caller: Caller) -> ServerSession:
         def send(frame: bytes) -> None:
-            self._stores.outbox.put(self._loop, self._write, frame)
+            self._stores.sender.send(self._loop, self._write, frame)
 
         def close() -> None:
             self._loop.add_callback(self.close)
@@ -163,7 +163,7 @@ class SyncSocket(WebSocketHandler):
 
     def _fail(self, error: Exception) -> None:
         """Say why, and end the connection."""
-        self._stores.outbox.put(self._loop, self._write, self._encoding.encode(failure(0, error)))
+        self._stores.sender.send(self._loop, self._write, self._encoding.encode(failure(0, error)))
         self._loop.add_callback(self.close)
 
 

@@ -72,6 +72,8 @@ class ClientSession:
         self._closed: ReactiveDBError | None = None
         self._refusal: ReactiveDBError | None = None
         self._has_begun = threading.Event()
+        self._in_reach = threading.Event()
+        """Set while requests are answered, and for good when they never will be."""
         self._turn = threading.Lock()
         self._lock = threading.Lock()
 
@@ -94,6 +96,11 @@ class ClientSession:
             )
         return self.welcome
 
+    def wait_in_reach(self) -> None:
+        """Return when requests are answered; raises StoreClosedError, or what the server refused, if they never are."""
+        self._in_reach.wait()
+        self.check_open()
+
     def say(self, message: m.Message) -> None:
         """Send what is not answered; nothing without a connection."""
         with self._lock:
@@ -114,9 +121,12 @@ class ClientSession:
         """The same, for an answer that may come in parts."""
         return self._wait(self._begin(make, must_be_open=True))
 
-    def commit(self, make: Callable[[int, int], m.Commit]) -> m.Message:
+    def commit(
+        self, make: Callable[[int, int], m.Commit], on_sent: Callable[[int | None], None] | None = None
+    ) -> m.Message:
         """Send a commit and return its answer, however long that takes; one at a time.
 
+        `on_sent` is told its number before it is sent, and None before another one is if it was refused.
         If an interrupt ends the waiting, the commit is still under way, and is not repeated by anybody.
 
         Raises:
@@ -126,8 +136,14 @@ class ClientSession:
             interrupts.acquire(self._turn)
             try:
                 number = self._commits = self._commits + 1
+                if on_sent is not None:
+                    on_sent(number)
                 waiting = self._begin(lambda request: make(request, number), must_be_open=False)
                 return interrupts.call(lambda: self._wait(waiting))[-1]
+            except ReactiveDBError:
+                if on_sent is not None:
+                    on_sent(None)
+                raise
             finally:
                 self._turn.release()
 
@@ -189,6 +205,8 @@ class ClientSession:
         """The connection is gone; another one may come."""
         with self._lock:
             self._send, self.welcome = None, None
+            if self._closed is None:
+                self._in_reach.clear()
             lost = [number for number, one in self._waiting.items() if not isinstance(one.message, m.Commit)]
             failed = [self._waiting.pop(number) for number in lost]
         for one in failed:
@@ -230,6 +248,7 @@ class ClientSession:
             else:
                 send(m.encode(one.message))
         self._has_begun.set()
+        self._in_reach.set()
         self._hearer.begun()
 
     def _answer(self, message: Any) -> None:
@@ -255,6 +274,7 @@ class ClientSession:
             self._closed, self._send, self.welcome = self._closed or error, None, None
             waiting, self._waiting = list(self._waiting.values()), {}
         self._has_begun.set()
+        self._in_reach.set()
         for one in waiting:
             one.error = error
             one.wake.release()

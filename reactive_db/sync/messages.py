@@ -218,6 +218,8 @@ class Transition(Message, frozen=True, tag="transition"):
     """Tables of which more changed than is told: what the client has of them is void."""
     touched: list[int]
     """Tables that SQL has asked about, and that changed."""
+    commit: int
+    """The number of the last commit of the client's own on this connection that is in it; 0 before the first."""
 
 
 class Rows(Message, frozen=True, tag="rows"):

@@ -50,15 +50,15 @@ def browse(served: Served, request: int, name: str) -> Browsed:
         raise IdError(f"this store has no table {name!r}.")
     document = reading_class(definition)
     for _ in range(limits.BROWSE_TRIES_MAX):
-        with store.snapshot(with_columns=False) as ts:
+        with store.snapshot(with_columns=False) as snapshot:
             try:
-                transaction = store.read_at(ts, _BROWSE)
+                transaction = store.read_at(snapshot, _BROWSE)
                 found = store.newest(transaction, definition, limits.INSPECTED_DOCUMENTS_MAX, document)
             except SnapshotPassed:
                 continue
         names = ["id", *definition.columns]
         rows = [[cell_text(getattr(one, name, None)) for name in names] for one in found]
-        return Browsed(request, ts, [ColumnShown("id", "Id", False), *_columns(definition)], rows)
+        return Browsed(request, snapshot.ts, [ColumnShown("id", "Id", False), *_columns(definition)], rows)
     raise LimitError(
         f"the definition of table {name!r} changed {limits.BROWSE_TRIES_MAX} times meanwhile (BROWSE_TRIES_MAX). Ask "
         "again.",

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from reactive_db import limits
 from reactive_db.engine.read_set import BY_ID, Space
@@ -53,6 +53,8 @@ class News:
         self.asked: set[int] = set()
         """Tables that are watched as a whole, for SQL: told that they changed, not how."""
         self.told_ts = 0
+        self.commit = 0
+        """The number of its own last commit."""
         self.source = ""
         self.documents: dict[tuple[int, str], bytes | None] = {}
         self.whole: set[int] = set()
@@ -67,7 +69,7 @@ class News:
         if ts == self.told_ts and self.is_empty:
             return None
         writes = [Written(number, id, data) for (number, id), data in self.documents.items()]
-        made = Transition(ts, self.source, writes, sorted(self.whole), sorted(self.touched))
+        made = Transition(ts, self.source, writes, sorted(self.whole), sorted(self.touched), self.commit)
         self.told_ts = ts
         self.documents, self.whole, self.touched = {}, set(), set()
         return made
@@ -84,11 +86,14 @@ class Publisher:
         lock: held for microseconds; no other lock is taken inside.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, records: int) -> None:
+        """`records` is the number of the table in which each session's commit leaves its own number."""
         self.lock = threading.RLock()
         self.ts = store.published_ts
         self.frames = SharedFrames()
         self._store = store
+        self._records = records
+        self._by_session: dict[str, News] = {}
         self._index: SubscriptionIndex[News] = SubscriptionIndex()
         self._spaces: dict[int, Counter[Space]] = {}
         self._news: dict[News, None] = {}
@@ -107,11 +112,18 @@ class Publisher:
             self._news[news] = None
         return news
 
-    def leave(self, news: News) -> None:
-        """The session is over."""
+    def name(self, news: News, session: str) -> None:
+        """From now on the commits of `session` are its own."""
+        with self.lock:
+            self._by_session[session] = news
+
+    def leave(self, news: News, session: str) -> None:
+        """The session is over, or goes on elsewhere."""
         with self.lock:
             self.forget(news)
             self._news.pop(news, None)
+            if self._by_session.get(session) is news:
+                del self._by_session[session]
 
     def watch(self, news: News, watched: Watched) -> None:
         """Gather from now on what changes in a range; nothing for a session that is over. The caller has the lock.
@@ -162,7 +174,9 @@ class Publisher:
             woken: set[News] = set()
             for number, (schema, writes) in commit.writes.items():
                 self._written[number] = commit.ts
-                if number == TABLES_NUMBER:
+                if number == self._records:
+                    self._note_commits(writes)
+                elif number == TABLES_NUMBER:
                     woken |= self._tell_definitions()
                 elif commit.is_bulk:
                     woken |= self._tell_whole(number)
@@ -172,6 +186,13 @@ class Publisher:
             for news in woken:
                 news.source = commit.source
         _tell(woken)
+
+    def _note_commits(self, records: list[Write]) -> None:
+        for write in records:
+            record: Any = write.new
+            news = None if record is None else self._by_session.get(record.session)
+            if news is not None:
+                news.commit = record.commit
 
     def _tell_writes(self, number: int, schema: TableSchema, writes: list[Write]) -> set[News]:
         woken: set[News] = set()

@@ -18,8 +18,10 @@ from typing import Final, Protocol
 import msgspec
 
 from reactive_db import limits
+from reactive_db.engine.optimistic import OptimisticUpdate, OptimisticUpdates, SchemaWrites
 from reactive_db.engine.read_set import BY_ID
-from reactive_db.engine.snapshots import SnapshotPassed, Snapshots
+from reactive_db.engine.snapshots import Snapshot, SnapshotPassed, Snapshots
+from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.errors import SchemaError
 from reactive_db.model.codec import Converter
@@ -148,15 +150,18 @@ class ReplicaTable(Table):
 class Replica:
     """The documents of one store that are here.
 
-    Responsibilities: taking transitions and answers, all at one timestamp. Not: asking, or what tables there are.
+    Responsibilities: taking transitions and answers, all at one timestamp; what lies over it. Not: asking, or what
+    tables there are.
 
     Attributes:
         snapshots: which timestamps are read here; `published` is that of the last transition.
+        updates: what pending mutations write.
         listeners: called with every transition as a commit, before anybody may see it.
     """
 
     def __init__(self) -> None:
         self.snapshots = Snapshots(0)
+        self.updates = OptimisticUpdates()
         self.listeners: list[Callable[[LoggedCommit], None]] = []
         self.tables: dict[int, ReplicaTable] = {}
         self.lock = threading.RLock()
@@ -192,9 +197,10 @@ class Replica:
                 self.tables[number].forget()
             self._apply(transition.ts, writes)
             changed = {number: (self.tables[number].schema, found) for number, found in writes.items()}
+            self._confirm(transition.ts, transition.commit)
             self._publish(transition.ts, transition.source, changed, is_bulk=False)
             self._void(transition.ts, transition.source, {*whole, *transition.touched})
-            self.snapshots.head = self.snapshots.published = transition.ts
+            self._move(transition.ts)
 
     def take_rows(self, rows: m.Rows) -> None:
         """Take the documents of a range, which is known from now on.
@@ -228,16 +234,54 @@ class Replica:
             if table is not None:
                 table.take_count(counted.range.index, counted.range.keys, counted.ts, counted.count)
 
-    def start(self, ts: int, numbers: Iterable[int]) -> None:
-        """Begin anew at `ts`: nothing is known, and whatever was found of the tables of a store may be wrong."""
+    def start(self, ts: int, numbers: Iterable[int], commit: int) -> None:
+        """Begin anew at `ts`: nothing is known, and whatever was found of the tables of a store may be wrong.
+
+        Own commits up to number `commit` have arrived.
+        """
         with self.lock:
             known = {*self.tables, *numbers}
             for table in self.tables.values():
                 table.is_retired = True  # who is reading it goes on, as long as it need not ask
             self.tables.clear()
             newest = max(ts, self.snapshots.published)
+            self._confirm(newest, commit)
+            self.updates.invalidate_everything()
             self._void(newest, "another connection", known)
-            self.snapshots.head = self.snapshots.published = newest
+            self._move(newest)
+
+    def begin(self) -> Snapshot:
+        """Open a snapshot of everything published, with what pending mutations write; end it with `snapshots.end`."""
+        with self.lock:
+            return Snapshot(self.snapshots.begin_published(), self.updates.step, self.updates.over)
+
+    def push(self, update: OptimisticUpdate) -> None:
+        """Make room for what a mutation writes, over everything else."""
+        with self.lock:
+            self.updates.push(update)
+
+    def settle(self, update: OptimisticUpdate, transaction: Transaction | None) -> None:
+        """Have snapshots show what a run of the mutation wrote; nothing if it raised."""
+        with self.lock:
+            changed = self.updates.settle(update, transaction)
+            self._publish_step(update.source, changed)
+
+    def drop(self, update: OptimisticUpdate) -> None:
+        """Do not show it any more; nothing if that is so already."""
+        with self.lock:
+            if self.updates.drop(update):
+                self._publish_step(update.source, update.writes)
+
+    def _confirm(self, ts: int, commit: int) -> None:
+        for update in self.updates.confirm(commit):
+            self._publish(ts, update.source, update.writes, is_bulk=False, step=1)
+
+    def _publish_step(self, source: str, writes: SchemaWrites) -> None:
+        self._publish(self.snapshots.published, source, writes, is_bulk=False, step=self.updates.step)
+
+    def _move(self, ts: int) -> None:
+        self.snapshots.head = self.snapshots.published = ts
+        self.updates.moved()
 
     def _apply(self, ts: int, writes: dict[int, list[Write]]) -> None:
         oldest = self.snapshots.oldest()
@@ -250,9 +294,11 @@ class Replica:
         known = {number: self.tables[number].schema if number in self.tables else _NO_CLASS for number in numbers}
         self._publish(ts, source, {number: (schema, []) for number, schema in known.items()}, is_bulk=True)
 
-    def _publish(self, ts: int, source: str, writes: dict[int, tuple[TableSchema, list[Write]]], is_bulk: bool) -> None:
+    def _publish(self, ts: int, source: str, writes: SchemaWrites, is_bulk: bool, step: int = 0) -> None:
         if writes:
-            commit = LoggedCommit(ts, source, writes, is_bulk)
+            commit = LoggedCommit(ts, source, writes, is_bulk, step)
+            if not step:
+                self.updates.invalidate(commit)
             for listener in self.listeners:
                 listener(commit)
 

@@ -109,10 +109,10 @@ class Served:
         self.name = name
         self.store = store
         store.committer.keeps_log = True
-        self.publisher = Publisher(store)
+        self._records = store.catalog.table(SessionRecord)
+        self.publisher = Publisher(store, self._records.schema.number)
         self.due = Due()
         self.turns = Turns(store.runtime)
-        self._records = store.catalog.table(SessionRecord)
         self._forget_sessions()
         self._sessions: dict[str, tuple[Connected, float]] = {}
         self._lock = threading.Lock()

@@ -127,7 +127,7 @@ class ServerSession:
         """The connection is gone."""
         self._is_open = False
         self._activity.look_away(self)
-        self._served.publisher.leave(self._news)
+        self._served.publisher.leave(self._news, self.session)
         self._served.turns.forget(self)
         self._served.leave(self)
 
@@ -287,6 +287,7 @@ class ServerSession:
             answer.is_first = True
             self.session, self.description = message.session, message.description[:_DESCRIPTION_CHARACTERS]
             served.enter(self)
+            served.publisher.name(self._news, self.session)
             answer.messages = [
                 m.Welcome(
                     version=m.VERSION,

@@ -9,8 +9,8 @@ from reactive_db.sync.messages import Encoding, Transition
 class SharedFrames:
     """The latest transitions and their frames.
 
-    Whoever watches the same is told the same: what a session has heard and still has to hear makes no difference to a
-    transition, which has the new state of documents.
+    Whoever watches the same is told the same: a transition has the new state of documents, whatever a session has heard
+    before. Only the number of its own commit is in it, too; who only watches has none.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,15 @@ class SharedFrames:
     def frame(self, transition: Transition, encoding: Encoding) -> bytes:
         """`transition` as a frame. May be called on any thread."""
         one = transition
-        key = (one.ts, encoding.is_text, one.source, tuple(one.writes), tuple(one.whole), tuple(one.touched))
+        key = (
+            one.ts,
+            encoding.is_text,
+            one.source,
+            tuple(one.writes),
+            tuple(one.whole),
+            tuple(one.touched),
+            one.commit,
+        )
         found = self._frames.get(key)
         if found is None:
             if len(self._frames) >= limits.SHARED_FRAMES_MAX:

@@ -271,9 +271,7 @@ class Life:
             self.faults.append(f"kernel {number}: {type(error).__name__}: {error}")
 
     def _transaction(self, number: int, kernel: Kernel, random: Random) -> None:
-        with self._lock:
-            steps = registers.random_steps(random, self._names, {}, self._values)
-        database = kernel.database
+        steps, database = self._steps(random), kernel.database
         match random.randrange(10):
             case 0:
                 reads = [step for step in steps if step.kind != "append"]
@@ -282,8 +280,20 @@ class Life:
                 self._look(number, kernel)
             case 2:
                 self._record(number, lambda: database.run(append, steps, True), steps)
+            case 3 | 4:
+                self._submit(number, kernel, [steps, *(self._steps(random) for _ in range(random.randrange(1, 4)))])
             case _:
                 self._record(number, lambda: database.run(append, steps, False), steps)
+
+    def _steps(self, random: Random) -> list[Step]:
+        with self._lock:
+            return registers.random_steps(random, self._names, {}, self._values)
+
+    def _submit(self, number: int, kernel: Kernel, all_steps: list[list[Step]]) -> None:
+        """Several one after the other, without waiting; they are done in this order."""
+        futures = [kernel.database.submit(append, steps, False) for steps in all_steps]
+        for future, steps in zip(futures, all_steps, strict=True):
+            self._record(number, future.result, steps)
 
     def _look(self, number: int, kernel: Kernel) -> None:
         """What the handle shows, unless it says that this is not right any more; both are read as one."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import reactive_db as rdb
+from reactive_db.engine.snapshots import Snapshot
 from reactive_db.engine.store import Store
 from reactive_db.engine.transaction import Transaction
 from reactive_db.engine.write_log import LoggedCommit
@@ -194,7 +195,7 @@ def test_a_snapshot_at_the_head_shows_nothing_before_it_is_durable(store: Store,
         readers = Callers(
             lambda: store.committer.abandon(early), lambda: store.committer.wait_published(early.begin_ts)
         )
-        published = store.read_at(store.snapshots.begin_published(), "query")
+        published = store.read_at(Snapshot(store.snapshots.begin_published()), "query")
         assert DatabaseWriter(store, published).query(Counter).first() is None
         assert readers.results == [None, None]
         assert store.published_ts < early.begin_ts
@@ -233,7 +234,7 @@ def test_a_failing_journal_fails_everybody_and_publishes_nothing(store: Store, j
         until(lambda: store.snapshots.head == before + 6)
     assert [type(error) for error in callers.join()] == [CommitUncertainError] * 6
     assert (store.published_ts, heard, journal.batches) == (before, [], [])
-    reader = store.read_at(store.snapshots.begin_published(), "query")
+    reader = store.read_at(Snapshot(store.snapshots.begin_published()), "query")
     assert DatabaseWriter(store, reader).query(Counter).count() == 0
 
 

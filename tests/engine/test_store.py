@@ -385,7 +385,17 @@ def test_a_process_that_ends_without_close_ends_well(path: Path, run_program: Ru
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------
 
-INTERRUPTED = """
+PRESSED_AGAIN = """
+def lost(unraisable):
+    # Python drops what is raised in the callback of a weak reference; people press the keys once more then.
+    if unraisable.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGINT]).start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+sys.unraisablehook = lost
+"""
+INTERRUPTED = f"""{PRESSED_AGAIN}
 db = workload.open_store(path)
 db.run(workload.begin)
 handle = db.live(workload.everything, "crash_tallies")
@@ -426,7 +436,7 @@ WORK = {
 }
 
 
-OPENED_AND_CLOSED = """
+OPENED_AND_CLOSED = f"""{PRESSED_AGAIN}
 number = 0
 for _ in range(TIMES):
     try:

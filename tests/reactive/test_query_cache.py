@@ -6,6 +6,7 @@ import pytest
 
 from reactive_db import limits
 from reactive_db.engine.read_set import BY_ID, ReadSet
+from reactive_db.engine.snapshots import Snapshot
 from reactive_db.engine.write_log import LoggedCommit
 from reactive_db.model.codec import Converter
 from reactive_db.model.documents import Document
@@ -63,7 +64,7 @@ def settled(cache: QueryCache, name: str, found: ReadSet, *, ts: int = 0, watche
     key = (name, b"")
     query = cache.watch(key, never, False) if watched else cache.query(key, never, False)
     cache.take_stale()
-    cache.settle(query, Outcome(ts, found))
+    cache.settle(query, Outcome(Snapshot(ts), found))
     return query
 
 
@@ -108,7 +109,7 @@ def test_stale_queries_are_taken_once_oldest_first(cache: QueryCache) -> None:
     cache.invalidate(commit(1, 1, 2))
     assert cache.take_stale() == queries
     assert cache.take_stale() == []
-    cache.settle(queries[0], Outcome(1, reads()))
+    cache.settle(queries[0], Outcome(Snapshot(1), reads()))
     cache.put_back(queries)
     assert cache.take_stale() == queries[1:]
 
@@ -122,7 +123,7 @@ def test_a_run_that_a_commit_overtook_is_stale_at_birth(cache: QueryCache, ts: i
 
 def test_what_a_query_read_last_is_what_counts(cache: QueryCache) -> None:
     query = settled(cache, "q", reads(1))
-    cache.settle(query, Outcome(1, reads(2)))
+    cache.settle(query, Outcome(Snapshot(1), reads(2)))
     cache.invalidate(commit(2, None, 1))
     assert not query.is_stale
     cache.invalidate(commit(3, None, 2))
@@ -165,7 +166,7 @@ def test_the_last_watcher_gone_nothing_is_left(cache: QueryCache) -> None:
 def test_a_query_dropped_while_it_runs_is_taken_back(cache: QueryCache) -> None:
     query = settled(cache, "q", reads(1), watched=False)
     cache.invalidate(commit(1, None, 1))
-    cache.settle(query, Outcome(1, reads(1)))
+    cache.settle(query, Outcome(Snapshot(1), reads(1)))
     assert (len(cache), cache.ranges, query.is_stale) == (1, 1, False)
     assert cache.query(query.key, never, False) is query
     cache.invalidate(commit(2, None, 1))
@@ -177,7 +178,7 @@ def test_a_query_dropped_and_replaced_while_it_runs_subscribes_to_nothing(cache:
     cache.invalidate(commit(1, None, 1))
     successor = settled(cache, "q", reads(1), ts=1)
     assert successor is not query
-    cache.settle(query, Outcome(1, reads(1)))
+    cache.settle(query, Outcome(Snapshot(1), reads(1)))
     assert (query.is_stale, cache.ranges, cache.watched[query.key]) == (True, 1, successor)
     cache.unwatch(successor)
     assert cache.ranges == 0
@@ -188,7 +189,7 @@ def test_a_query_run_apart_from_its_watchers_runs_with_them_before_another_joins
     query.shown = query.outcome
     assert cache.watch(query.key, never, False) is query
     assert cache.take_stale() == []
-    cache.settle(query, Outcome(1, reads(1)))
+    cache.settle(query, Outcome(Snapshot(1), reads(1)))
     cache.watch(query.key, never, False)
     assert cache.take_stale() == [query]
 
@@ -200,8 +201,8 @@ def test_a_function_declared_anew_runs_again(cache: QueryCache) -> None:
     watched, other = settled(cache, "q", reads(1)), settled(cache, "other", reads(1))
     settled(cache, "idle", ReadSet(), watched=False)
 
-    def renewed(ts: int, page_end: str | None) -> Outcome:
-        return Outcome(ts, ReadSet(), "new")
+    def renewed(snapshot: Snapshot, page_end: str | None) -> Outcome:
+        return Outcome(snapshot, ReadSet(), "new")
 
     cache.invalidate_function("q", {watched.key: renewed})
     cache.invalidate_function("idle", {})

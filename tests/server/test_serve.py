@@ -338,6 +338,26 @@ def test_clients_go_on_with_the_server_that_comes_after(start: Start) -> None:
         assert shown.value == [1, 2]
 
 
+def test_what_is_submitted_between_two_servers_is_shown_at_once_and_applied_once(start: Start) -> None:
+    port = free_port()
+    first = start(port=port)
+    with rdb.connect(f"{first.url}/course", token=TOKEN) as db:
+        shown, lost = db.live(numbers), threading.Event()
+        db.run(write, 1)
+        shown.observe(lambda change: lost.set(), "status")
+        assert first.stop() == 0
+        assert lost.wait(START_SECONDS_MAX)
+        futures = [db.submit(write, n) for n in (2, 3)]
+        assert (shown.value, shown.status) == ([1, 2, 3], "stale")
+        assert (db.status, db.pending) == ("offline", 2)
+        start(port=port)
+        for future in futures:
+            future.result(START_SECONDS_MAX)
+        assert shown.value == [1, 2, 3]
+        assert db.pending == 0
+        assert db.sql("SELECT count(*) FROM serve_notes").fetchall() == [(3,)]
+
+
 def test_a_port_that_is_taken_is_named(start: Start) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reactive_db import limits
+from reactive_db.engine.store import Store
 from reactive_db.errors import LimitError, NotAStoreError, PermissionDeniedError
 from reactive_db.limits import Limits
 from reactive_db.runtime import SystemRuntime
 from reactive_db.server.stores import Stores, named_in
+from reactive_db.testing.threads import PATIENCE_SECONDS, run_in_threads
 
 
 @pytest.fixture
@@ -41,6 +45,28 @@ def test_only_so_many_are_open(stores: Stores, monkeypatch: pytest.MonkeyPatch, 
         stores.open("three", may_create=True)
     assert raised.value.limit == "STORES_OPEN_MAX"
     assert not (tmp_path / "three.rdb").exists()
+
+
+def test_while_one_is_opened_others_are_there(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores.open("course", may_create=True)
+    begun, may_go_on, open_store = threading.Event(), threading.Event(), Store.open
+
+    def slowly(path: Path, *rest: Any) -> Store:
+        begun.set()
+        assert may_go_on.wait(PATIENCE_SECONDS)
+        return open_store(path, *rest)
+
+    monkeypatch.setattr(Store, "open", slowly)
+    other = next(name for name in map(str, range(100)) if stores._turn_of(name) is not stores._turn_of("course"))
+
+    def look() -> None:
+        assert begun.wait(PATIENCE_SECONDS)
+        assert list(stores.all_open()) == ["course"]
+        stores.open("course", may_create=False)
+        may_go_on.set()
+
+    run_in_threads([lambda: stores.open(other, may_create=True), look])
+    assert list(stores.all_open()) == [other, "course"]
 
 
 def test_one_that_has_failed_is_opened_anew(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

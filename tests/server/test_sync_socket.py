@@ -11,7 +11,7 @@ from tornado.ioloop import IOLoop
 from websockets.extensions import Extension
 from websockets.frames import Frame, Opcode
 
-from reactive_db.server.outbox import Outbox
+from reactive_db.server.sender import Sender
 from reactive_db.server.sync_socket import _head
 
 FRAMES = 200
@@ -29,11 +29,11 @@ def test_frames_of_many_threads_arrive_once_and_those_of_each_in_order() -> None
     heard: dict[int, list[bytes]] = {number: [] for number in range(4)}
 
     async def run() -> None:
-        outbox, loop = Outbox(), IOLoop.current()
+        sender, loop = Sender(), IOLoop.current()
 
         def say(number: int) -> None:
             for n in range(FRAMES):
-                outbox.put(loop, heard[number].append, str(n).encode())
+                sender.send(loop, heard[number].append, str(n).encode())
 
         with ThreadPoolExecutor(len(heard)) as pool:
             await asyncio.gather(
@@ -54,9 +54,9 @@ def test_a_connection_that_cannot_be_written_to_harms_no_other(caplog: pytest.Lo
         raise ValueError("mine")
 
     async def run() -> None:
-        outbox, loop = Outbox(), IOLoop.current()
-        outbox.put(loop, broken, b"1")
-        outbox.put(loop, heard.append, b"2")
+        sender, loop = Sender(), IOLoop.current()
+        sender.send(loop, broken, b"1")
+        sender.send(loop, heard.append, b"2")
         done = asyncio.Event()
         loop.add_callback(done.set)
         await done.wait()

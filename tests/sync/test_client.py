@@ -244,7 +244,7 @@ def test_a_transition_before_the_welcome_is_not_taken(talk: Talk) -> None:
     talk.link.connection.cut()
     talk.link.connect()
     before = len(talk.hearing.notes)
-    talk.session.hear(m.encode(m.Transition(99, "", [], [], [])))
+    talk.session.hear(m.encode(m.Transition(99, "", [], [], [], 0)))
     assert len(talk.hearing.notes) == before
 
 

@@ -100,8 +100,8 @@ class OverTheWire(Program):
         if found is None:
             return
         bound = found.signature.unkey(arguments, self.own._store.converter)
-        with self.own._store.snapshot(with_columns=True) as ts:
-            outcome = self.own._runner.compute(found, bound)(ts, query.shown.page_end)
+        with self.own._store.snapshot(with_columns=True) as snapshot:
+            outcome = self.own._runner.compute(found, bound)(snapshot, query.shown.page_end)
         outcome.forget_frames()
         assert outcome.error is None, told
         assert canonical(plain(handle.value)) == canonical(plain(outcome.value)), told

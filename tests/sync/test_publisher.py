@@ -39,7 +39,7 @@ def test_who_watches_a_range_is_told_the_document_as_it_is_stored(wire: Wire) ->
     watching.read(schema, topic(schema, "a"), "by_topic")
     before, note = len(watching.heard), inserted(schema, 1, topic="a", rank=7)
     ts = writing.write(schema, note).ts
-    assert watching.heard[before:] == [m.Transition(ts, "t:write", [note], [], [])]
+    assert watching.heard[before:] == [m.Transition(ts, "t:write", [note], [], [], 0)]
 
 
 def test_who_watches_another_range_is_told_nothing(wire: Wire) -> None:
@@ -151,7 +151,7 @@ def test_so_much_news_that_it_is_given_up_says_that_the_whole_table_changed(
     watching.read(schema)
     before = len(watching.heard)
     ts = writing.write(schema, *(inserted(schema, seed, topic="a") for seed in range(11))).ts
-    assert watching.heard[before:] == [m.Transition(ts, "t:write", [], [schema.number], [])]
+    assert watching.heard[before:] == [m.Transition(ts, "t:write", [], [schema.number], [], 0)]
 
 
 def test_definitions_are_not_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def test_who_counted_or_asked_sql_is_told_that_the_table_was_touched(wire: Wire)
     before = len(counting.heard), len(asking.heard)
     ts = writing.write(schema, inserted(schema, 1, topic="b")).ts
     for client, at in zip((counting, asking), before, strict=True):
-        assert client.heard[at:] == [m.Transition(ts, "t:write", [], [], [schema.number])]
+        assert client.heard[at:] == [m.Transition(ts, "t:write", [], [], [schema.number], 0)]
 
 
 def test_a_session_that_is_over_watches_nothing(served: Served, wire: Wire) -> None:

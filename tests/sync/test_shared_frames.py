@@ -12,24 +12,25 @@ from reactive_db.sync.shared_frames import SharedFrames
 from tests.sync.test_messages import messages
 
 WRITTEN = m.Written(5, "a", b"document")
-TRANSITION = m.Transition(7, "t:write", [WRITTEN], [], [])
+TRANSITION = m.Transition(7, "t:write", [WRITTEN], [], [], 0)
 
 
 def test_the_same_is_encoded_once() -> None:
     frames = SharedFrames()
-    again = m.Transition(7, "t:write", [m.Written(5, "a", b"document")], [], [])
+    again = m.Transition(7, "t:write", [m.Written(5, "a", b"document")], [], [], 0)
     assert frames.frame(again, m.MSGPACK) is frames.frame(TRANSITION, m.MSGPACK)
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        m.Transition(8, "t:write", [WRITTEN], [], []),
-        m.Transition(7, "t:other", [WRITTEN], [], []),
-        m.Transition(7, "t:write", [m.Written(5, "a", None)], [], []),
-        m.Transition(7, "t:write", [WRITTEN], [5], []),
-        m.Transition(7, "t:write", [WRITTEN], [], [5]),
-        m.Transition(7, "t:write", [], [], []),
+        m.Transition(8, "t:write", [WRITTEN], [], [], 0),
+        m.Transition(7, "t:other", [WRITTEN], [], [], 0),
+        m.Transition(7, "t:write", [m.Written(5, "a", None)], [], [], 0),
+        m.Transition(7, "t:write", [WRITTEN], [5], [], 0),
+        m.Transition(7, "t:write", [WRITTEN], [], [5], 0),
+        m.Transition(7, "t:write", [], [], [], 0),
+        m.Transition(7, "t:write", [WRITTEN], [], [], 1),
     ],
     ids=repr,
 )

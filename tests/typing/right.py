@@ -1,5 +1,6 @@
 """Code that must type-check, and the types that checkers must see in it."""
 
+from concurrent.futures import Future
 from typing import Literal, assert_type
 
 import reactive_db as rdb
@@ -30,6 +31,11 @@ def send(ctx: rdb.MutationCtx, channel: str, body: str) -> rdb.Id[Message]:
     return id
 
 
+@send.optimistic
+def show_sent(ctx: rdb.MutationCtx, channel: str, body: str) -> None:
+    ctx.db.insert(Message(channel, body + " …"))
+
+
 @rdb.query(internal=True)
 def count(ctx: rdb.QueryCtx) -> int:
     return ctx.db.query(Message).count()
@@ -51,6 +57,7 @@ assert_type(db.run(send, "general", "hello"), rdb.Id[Message])
 assert_type(db.run(send, channel="general", body="hello"), rdb.Id[Message])
 assert_type(db.run(list_messages, "general", limit=3), list[Message])
 assert_type(db.run(announce, "hello"), int)
+assert_type(db.submit(send, "general", "hello"), Future[rdb.Id[Message]])
 assert_type(db.run(announce_later, "hello"), str)
 assert_type(db.live(list_messages, "general").value, list[Message])
 assert_type(db.live(count).value, int)

@@ -25,6 +25,11 @@ def send(ctx: rdb.MutationCtx, channel: str, body: str) -> rdb.Id[Message]:
     return ctx.db.insert(Author("ada"))  # error
 
 
+@send.optimistic  # error
+def show_sent(ctx: rdb.MutationCtx, channel: str) -> None:
+    ctx.db.insert(Message(channel, ""))
+
+
 @rdb.query
 def author_of(ctx: rdb.QueryCtx, id: rdb.Id[Message]) -> Author | None:
     return ctx.db.get(id)  # error
@@ -33,6 +38,8 @@ def author_of(ctx: rdb.QueryCtx, id: rdb.Id[Message]) -> Author | None:
 db = rdb.connect()
 db.run(send, "general")  # error
 db.run(send, "general", 42)  # error
+db.submit(send, "general", 42)  # error
+db.submit(list_messages, "general")  # error
 db.run(send, "general", text="hello")  # error
 db.run(list_messages, "general")[0].boddy  # error
 db.run(list_messages)  # error

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import traitlets
@@ -57,7 +59,7 @@ class Form(LiveWidget):
 
     if TYPE_CHECKING:
         result: Any
-        error: Exception | None
+        error: BaseException | None
         submitted: int
     else:
         result = traitlets.Any()
@@ -157,35 +159,37 @@ class Form(LiveWidget):
     def _hear(self, message: Message) -> None:
         if message.get("type") != "submit":
             return
-        outcome = _Outcome(error=ApplicationError("It was stopped before its end."))
-        try:
-            with self._submitting, unfollowed():
-                outcome = self._submit(message.get("values"))
-                self._keep(outcome)
-        finally:
-            # After Ctrl-C too, and where an observer of a trait raises: the page waits.
-            self._tell({"type": "answer", "submit": message.get("submit"), **outcome.told()})
-
-    def _submit(self, entered: Any) -> _Outcome:
-        """Run the mutation with what was entered. Takes no lock of the widget: user code runs."""
+        entered, answer = message.get("values"), partial(self._answer, message.get("submit"))
         with self._lock:
             self._update()
             fields = self._fields
         arguments, faults = arguments_in(fields, entered)
         if faults:
-            return _Outcome(error=ArgumentError(_in_one_line(faults)), faults=faults)
+            answer(_Outcome(error=ArgumentError(_in_one_line(faults)), faults=faults))
+            return
+        future: Future[Any] | None = None
+        failure: Exception = ApplicationError("It was stopped before its end.")
         try:
-            return _Outcome(self._db.run(self._mutation, **arguments, **self._fixed))
-        except (ArgumentError, DocumentError) as error:
-            return _Outcome(error=error, faults=_faults_of(error, fields, entered))
+            with unfollowed():
+                future = self._db.submit(self._mutation, **arguments, **self._fixed)
         except Exception as error:
-            return _Outcome(error=error)
+            failure = error
+        finally:
+            if future is None:  # after Ctrl-C too: the page waits
+                answer(_failed(failure, fields, entered))
+        if future is not None:
+            future.add_done_callback(lambda done: answer(_outcome(done, fields, entered)))
 
-    def _keep(self, outcome: _Outcome) -> None:
-        self.error = outcome.error
-        if outcome.error is None:
-            self.result = outcome.result
-            self.submitted += 1
+    def _answer(self, submit: Any, outcome: _Outcome) -> None:
+        """Keep how it went, and tell the page, also where an observer of a trait raises."""
+        with self._submitting:
+            try:
+                self.error = outcome.error
+                if outcome.error is None:
+                    self.result = outcome.result
+                    self.submitted += 1
+            finally:
+                self._tell({"type": "answer", "submit": submit, **outcome.told()})
 
 
 @dataclass(frozen=True)
@@ -193,13 +197,23 @@ class _Outcome:
     """How a try has ended."""
 
     result: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
     faults: Faults = field(default_factory=dict)
 
     def told(self) -> Message:
         """What the page is told of it: faults at their fields, any other error as a whole."""
         faults = [{"place": place, "text": text} for place, text in self.faults.items()]
         return {"faults": faults, "error": None if faults or self.error is None else _text_of(self.error)}
+
+
+def _outcome(done: Future[Any], fields: Fields, entered: Any) -> _Outcome:
+    error = done.exception()
+    return _Outcome(done.result()) if error is None else _failed(error, fields, entered)
+
+
+def _failed(error: BaseException, fields: Fields, entered: Any) -> _Outcome:
+    faults = _faults_of(error, fields, entered) if isinstance(error, ArgumentError | DocumentError) else {}
+    return _Outcome(error=error, faults=faults)
 
 
 def _faults_of(error: ArgumentError | DocumentError, fields: Fields, entered: Any) -> Faults:
@@ -217,7 +231,7 @@ def _in_one_line(faults: Faults) -> str:
     return f"{'; '.join(texts)}."
 
 
-def _text_of(error: Exception) -> str:
+def _text_of(error: BaseException) -> str:
     """What a failure says to people who fill in a form."""
     if isinstance(error, ApplicationError) and isinstance(error.data, Mapping):
         rest = {name: value for name, value in error.data.items() if name != "message"}

@@ -8,13 +8,14 @@ scrolled is a view's own business.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 import traitlets
 
 from reactive_db import limits
 from reactive_db.errors import ArgumentError, ReactiveDBError
-from reactive_db.handles import unfollowed
+from reactive_db.handles import QueryHandle, unfollowed
 from reactive_db.notebook.widgets.table_columns import Column, columns_of, filter_of
 from reactive_db.notebook.widgets.table_editors import AnyMutation, Editors
 from reactive_db.notebook.widgets.table_rows import Change, Rows, RowView, Sort, Test, rows_of
@@ -79,7 +80,7 @@ class Table(LiveWidget):
         self._misfit: ArgumentError | None = None
         self._state: Message = {}
         with unfollowed():
-            rows = rows_of(source.value)
+            rows = rows_of(source.value, self._row_type())
             _check_columns(rows, self._asked_columns)
             self._editors = None if edit is None else _editors(source, edit, rows)
             super().__init__(source)
@@ -134,6 +135,10 @@ class Table(LiveWidget):
         described = {"name": column.name, "kind": column.kind, "width": column.width}
         return described if editor is None else {**described, "editor": editor.described()}
 
+    def _row_type(self) -> type[Any] | None:
+        """A query may say what its rows are, so that a table without any has its columns."""
+        return self._source.row_type if isinstance(self._source, QueryHandle) else None
+
     def _error(self) -> Exception | None:
         return self._source.error or self._misfit
 
@@ -144,7 +149,7 @@ class Table(LiveWidget):
             return
         self._value = value
         try:
-            rows = rows_of(value)
+            rows = rows_of(value, self._row_type())
         except ArgumentError as error:
             self._misfit = error
             return
@@ -217,13 +222,19 @@ class Table(LiveWidget):
         self._changed()
 
     def _on_edit(self, message: Message) -> None:
-        error = None
+        edit = message["edit"]
         try:
-            self._edit(message)
+            future = self._edit(message)
         except Exception as failure:
-            error = failure.message if isinstance(failure, ReactiveDBError) else f"{type(failure).__name__}: {failure}"
-        self.push()  # first: the page shows what was entered until it hears how that went
-        self._tell({"type": "edited", "edit": message["edit"], "error": error})
+            self._edited(edit, failure)
+        else:
+            future.add_done_callback(lambda done: self._edited(edit, done.exception()))
+
+    def _edited(self, edit: Any, failure: BaseException | None) -> None:
+        """Tell the page how an edit went, which shows what was entered until then."""
+        text = failure.message if isinstance(failure, ReactiveDBError) else f"{type(failure).__name__}: {failure}"
+        self.push()
+        self._tell({"type": "edited", "edit": edit, "error": None if failure is None else text})
 
     _SAID: Final[dict[Any, Callable[[Table, Message], None]]] = {
         "window": _on_window,
@@ -251,11 +262,11 @@ class Table(LiveWidget):
         except ArgumentError as error:
             self._faults[name] = error.message
 
-    def _edit(self, message: Message) -> None:
-        """Run the mutation of one cell; raises what it raises. Takes no lock: user code runs."""
+    def _edit(self, message: Message) -> Future[Any]:
+        """Submit the mutation of one cell. Takes no lock: user code runs."""
         if self._editors is None:
             raise ArgumentError("this table cannot be edited.")
-        self._editors.edit(message["column"], self._id(message["row"]), message["value"])
+        return self._editors.edit(message["column"], self._id(message["row"]), message["value"])
 
     def _id(self, number: int) -> Hashable:
         id = self._windows.key(number)

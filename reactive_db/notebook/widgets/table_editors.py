@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -20,7 +21,7 @@ from reactive_db.presentation import cell_text
 
 Kind = Literal["text", "number", "check", "choice", "date", "datetime"]
 AnyMutation = Mutation[..., Any]
-Run = Callable[[Any, Any], None]
+Run = Callable[[Any, Any], Future[Any]]
 """Runs a mutation on the document of an id, with a new value for one of its fields."""
 
 _ID: Final = "id"
@@ -86,15 +87,15 @@ class Editors:
         else:
             self._add_all(edit)
 
-    def edit(self, column: str, id: Any, entered: Any) -> None:
-        """Run the mutation of a column.
+    def edit(self, column: str, id: Any, entered: Any) -> Future[Any]:
+        """Submit the mutation of a column.
 
         Raises:
-            ArgumentError: what was entered is not of the column's type. Besides, whatever the mutation raises.
+            ArgumentError: what was entered is not of the column's type. What the mutation raises is in the future.
         """
         if column not in self.by_column:
             raise ArgumentError(f"column {column!r} cannot be edited.")
-        self._runs[column](id, self.by_column[column].value(entered))
+        return self._runs[column](id, self.by_column[column].value(entered))
 
     def _add_all(self, edit: AnyMutation) -> None:
         """One mutation for all columns."""
@@ -136,10 +137,10 @@ class Editors:
                 "in a cell. Text, numbers, bool, dates, Literal and Enum can."
             )
         self.by_column[column] = editor
-        self._runs[column] = partial(self._db.run, mutation)
+        self._runs[column] = partial(self._db.submit, mutation)
 
-    def _run_named(self, mutation: AnyMutation, name: str, id: Any, value: Any) -> None:
-        self._db.run(mutation, id=id, **{name: value})
+    def _run_named(self, mutation: AnyMutation, name: str, id: Any, value: Any) -> Future[Any]:
+        return self._db.submit(mutation, id=id, **{name: value})
 
 
 def editor_of(type_: Any) -> Editor | None:

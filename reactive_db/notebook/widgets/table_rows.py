@@ -56,9 +56,10 @@ class Rows(Protocol):
 class ItemRows:
     """Documents, other structs, mappings; or a list of anything else, as one column."""
 
-    def __init__(self, items: Sequence[Any]) -> None:
+    def __init__(self, items: Sequence[Any], row_type: type[Any] | None = None) -> None:
+        """`row_type` says what columns there are while there are no rows."""
         self.items = items
-        self._kinds = list(dict.fromkeys(map(type, items)))
+        self._kinds = list(dict.fromkeys(map(type, items))) or ([] if row_type is None else [row_type])
         self._has_fields = all(issubclass(kind, msgspec.Struct | Mapping) for kind in self._kinds)
         self._names = self._found() if self._has_fields else {"value": "value"}
         self.columns = list(self._names)
@@ -140,8 +141,8 @@ def _most(size_max: int, is_right: Callable[[int], bool]) -> int:
     return bisect_left(range(1, size_max + 1), True, key=lambda size: not is_right(size))
 
 
-def rows_of(value: Any) -> Rows:
-    """The rows of a value.
+def rows_of(value: Any, row_type: type[Any] | None = None) -> Rows:
+    """The rows of a value; of a list they are of `row_type`, if that is known.
 
     Raises:
         ArgumentError: it has none.
@@ -152,7 +153,7 @@ def rows_of(value: Any) -> Rows:
         case SqlResult():
             return SqlRows(value)
         case list() | tuple():
-            return ItemRows(value)
+            return ItemRows(value, row_type)
         case msgspec.Struct():
             return ItemRows([{"field": name, "value": getattr(value, name)} for name in _fields(type(value))])
         case Mapping():

@@ -67,6 +67,16 @@ def test_a_semicolon_hides_the_last_value(page: Any) -> None:
     assert shown.data == {"text/plain": ""}
 
 
+def test_a_function_that_formats_numbers_is_asked(page: Any) -> None:
+    page.run("handle = db.live(items)\nhtml = get_ipython().display_formatter.formatters['text/html']")
+    page.run("html.for_type(int, lambda n: f'<b>{n}</b>');")
+    (shown,) = page.run("%%live\nlen(handle.value)").shown
+    assert shown.data == {"text/plain": "0", "text/html": "<b>0</b>"}
+    page.run("html.pop(int);")
+    page.run("db.run(add, 'x')")
+    assert shown.data == {"text/plain": "1"}
+
+
 def test_magics_work_in_it(page: Any) -> None:
     page.run("handle = db.live(items)")
     (shown,) = page.run("%%live\nhandle.value\n%pwd").shown

@@ -165,6 +165,15 @@ def test_the_first_rows_come_with_the_whole(handle: rdb.QueryHandle[Any], sent: 
     assert (whole["total"], whole["found"], whole["title"]) == (3, 3, handle.title)
 
 
+def test_without_rows_it_has_the_columns_of_what_the_query_gives(db: rdb.Database, sent: Sent) -> None:
+    table = Table(db.live(tasks), edit=change)
+    whole = sent.hello(table)
+    assert [column["name"] for column in whole["columns"]][:3] == ["text", "done", "n"]
+    assert (whole["total"], whole["found"]) == (0, 0)
+    db.run(add, "first")
+    assert [row[2] for row in sent.hello(table)["first"]["rows"]] == ["first"]
+
+
 def test_the_first_rows_can_be_acted_on_before_a_view_has_asked(handle: rdb.QueryHandle[Any], sent: Sent) -> None:
     table = Table(handle, edit=change)
     row = sent.hello(table)["first"]["rows"][1][0]

@@ -14,8 +14,8 @@ Write = Callable[[bytes], None]
 _log = logging.getLogger(__name__)
 
 
-class Outbox:
-    """What the event loop has to send, in the order in which it was put here.
+class Sender:
+    """What the event loop has to send, in the order in which it was given.
 
     To wake the loop for each frame costs more than the frame: a commit that a thousand sessions hear of wakes it a few
     times.
@@ -25,7 +25,7 @@ class Outbox:
         self._frames: list[tuple[Write, bytes]] = []
         self._lock = threading.Lock()
 
-    def put(self, loop: IOLoop, write: Write, frame: bytes) -> None:
+    def send(self, loop: IOLoop, write: Write, frame: bytes) -> None:
         """Have `loop` call `write` with `frame` soon, before whatever it is asked for later."""
         with self._lock:
             self._frames.append((write, frame))

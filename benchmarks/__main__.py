@@ -9,7 +9,7 @@ import argparse
 import importlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -27,9 +27,12 @@ WORKLOADS = {
     "W2_kernels": "benchmarks.w2_kernels",
     "W3": "benchmarks.w3_subscriptions",
     "W4": "benchmarks.w4_fanout",
+    "W4_sockets": "benchmarks.w4_sockets",
     "W7": "benchmarks.w7_cold_start",
     "W8": "benchmarks.w8_notebook",
+    "W8_kernels": "benchmarks.w8_kernels",
     "load_flights": "benchmarks.load_flights",
+    "load_sessions": "benchmarks.load_sessions",
 }
 
 REPORT_WIDTH = 140  # of a log file, which has no width of its own
@@ -49,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_heading(console, facts, described)
     outcomes: list[Outcome] = []
     for name in command.workloads or WORKLOADS:
+        if reason := _missing(name):
+            console.print(f"skipped: {name}: {reason}", style="yellow", highlight=False)
+            continue
         outcomes.append(_run(name, present, command, console))
         print_outcome(console, outcomes[-1])
     report = Report(facts, described, outcomes)
@@ -67,6 +73,12 @@ def _present(console: Console, peers: Sequence[str]) -> list[str]:
     return [name for name, reason in reasons.items() if reason is None]
 
 
+def _missing(name: str) -> str | None:
+    """Why a workload cannot run here and what would change that, or None; it says so if it needs something itself."""
+    missing: Callable[[], str | None] = getattr(importlib.import_module(WORKLOADS[name]), "missing", lambda: None)
+    return missing()
+
+
 def _run(name: str, present: Sequence[str], command: argparse.Namespace, console: Console) -> Outcome:
     """All rounds of one workload. The systems take turns inside a round, so a slow minute hits all of them."""
     workload = cast(Workload, importlib.import_module(WORKLOADS[name]))
@@ -74,20 +86,22 @@ def _run(name: str, present: Sequence[str], command: argparse.Namespace, console
     for number in range(command.rounds):
         measurements: list[Measurement] = []
         for system in (each for each in workload.SYSTEMS if each in present):
-            with console.status(f"{name} {system}, round {number + 1} of {command.rounds}"):
-                measurements += _measure(workload, system, command)
+            with console.status(f"{name} {system}, round {number + 1} of {command.rounds}") as status:
+                measurements += _measure(workload, system, command, status.update)
         rounds.append(measurements)
     verdicts = [judge(goal, rounds, scale=command.scale) for goal in workload.GOALS]
     return Outcome(name, workload.TITLE, workload.ABOUT, workload.COLUMNS, combine(rounds), verdicts)
 
 
-def _measure(workload: Workload, system: str, command: argparse.Namespace) -> list[Measurement]:
+def _measure(
+    workload: Workload, system: str, command: argparse.Namespace, tell: Callable[[str], object]
+) -> list[Measurement]:
     """One round of one system in a directory of its own, which is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=command.directory, ignore_cleanup_errors=True) as folder:
         directory = Path(folder)
         directory.chmod(0o755)  # PostgreSQL's own user has to pass through
         try:
-            return workload.run(system, Options(directory, command.seconds, command.scale))
+            return workload.run(system, Options(directory, command.seconds, command.scale, tell))
         except FreshProcessError as error:
             return [Measurement(system, "", checks=[Check("ran to its end", False, str(error))])]
 
@@ -96,9 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
     peers = [name for name in systems.MODULES if name != OURS]
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", type=_workload, help=", ".join(WORKLOADS))
-    parser.add_argument("--seconds", type=float, default=3.0, help="per system and mode in W1 (3)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of load_sessions, and of each mode of W1 (3)")
     parser.add_argument("--rounds", type=int, default=1, help="repeat everything and take medians (1)")
-    parser.add_argument("--scale", type=float, default=1.0, help="size of W3, W7, W8 and load_flights (1 = full)")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of all but W1 and W2 (1 = full)")
     parser.add_argument("--peers", type=_peers, default=peers, help=f"comma separated, or none: {','.join(peers)}")
     parser.add_argument("--directory", type=Path, default=Path(tempfile.gettempdir()), help="on the disk to measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, check and goal as JSON")

@@ -13,6 +13,8 @@ import pyarrow as pa
 
 import reactive_db as rdb
 from benchmarks import data
+from benchmarks.ears import ReactiveEar
+from benchmarks.store_server import StoreServer
 
 PROMISE = "flushed before the acknowledgement; serializable; documents validated"
 INSERT_BATCH = 500
@@ -201,6 +203,23 @@ class Messages:
 
     def close(self) -> None:
         self._db.close()
+
+
+class Channel:
+    """W4_sockets: `reactive-db serve`, and a writer that is a client of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._server = StoreServer(directory)
+        self._db = rdb.connect(self._server.url, token=self._server.token)
+        (self._id,) = self._db.run(add_counters, 1)
+        self.ear = ReactiveEar(self._server.port, self._server.path, self._server.token, self._id)
+
+    def put(self, number: int) -> None:
+        self._db.run(increment, self._id)
+
+    def close(self) -> None:
+        self._db.close()
+        self._server.stop()
 
 
 class Items:

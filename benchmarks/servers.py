@@ -53,6 +53,11 @@ class Server:
         self._log = log
         self._wait(is_ready)
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def _wait(self, is_ready: Callable[[], object]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:

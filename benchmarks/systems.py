@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from benchmarks.ears import Ear
 from benchmarks.graphs import Graph
 
 OURS = "reactive_db"
@@ -23,6 +24,7 @@ MODULES = {
     "redis": "benchmarks.peers.redis",
     "postgresql": "benchmarks.peers.postgresql",
     "duckdb": "benchmarks.peers.duckdb",
+    "websockets": "benchmarks.peers.websockets",
     "marimo": "benchmarks.peers.marimo",
 }
 
@@ -34,6 +36,11 @@ class Options:
     directory: Path
     seconds: float = 3.0
     scale: float = 1.0
+    tell: Callable[[str], object] = str
+    """Shows how far a workload is; a fresh process has nobody to tell."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Options, (self.directory, self.seconds, self.scale)
 
 
 class System(Protocol):
@@ -90,6 +97,20 @@ class Messages(Protocol):
 
     def count(self) -> int:
         """How many messages there are, asked in another way than the live query."""
+
+    def close(self) -> None: ...
+
+
+class Channel(Protocol):
+    """W4_sockets: a server with one value of about 1 KB, and connections that are told of each new one."""
+
+    ear: Ear
+    """How a connection is told."""
+
+    def __init__(self, directory: Path) -> None: ...
+
+    def put(self, number: int) -> None:
+        """Commit the value with this number, one more than that before."""
 
     def close(self) -> None: ...
 

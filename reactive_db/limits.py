@@ -11,7 +11,11 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one transaction may use. Pass another to `rdb.connect(limits=…)`."""
+    """What one transaction may use. Pass another to `rdb.connect(limits=…)`.
+
+    Past `retries_max` lost races a mutation that runs away from its store gets a turn of its own; beside the store it
+    does so after the first.
+    """
 
     function_seconds: float = 10.0
     documents_read_max: int = 32_000
@@ -69,6 +73,7 @@ PUSH_INTERVAL_SECONDS: Final = 0.05
 TAIL_SECONDS: Final = (1.0, 5.0, 20.0)
 CHART_ROWS_MAX: Final = 5_000
 PAGER_PAGES_MAX: Final = 100
+PRESENT_SHOWN_MAX: Final = 100
 
 # Tables. Past 500,000 rows of 28 pixels, browsers cannot scroll any more.
 TABLE_ROWS_MAX: Final = 500_000
@@ -113,7 +118,10 @@ SESSION_REQUESTS_BYTES_MAX: Final = 64 * 2**20
 SESSION_UNSENT_MAX: Final = 2
 SESSION_UNSENT_BYTES_MAX: Final = 64 * 2**20
 FLUSHED_AT_ONCE_MAX: Final = 4
+FLUSHED_IN_A_ROW_MAX: Final = 50
+SHARED_FRAMES_MAX: Final = 8
 TRANSITION_DOCUMENTS_MAX: Final = 20_000
+TURN_SECONDS_MAX: Final = 1.0
 BROWSE_TRIES_MAX: Final = 5
 LOAD_DOCUMENTS_MAX: Final = 2_000_000
 LOAD_BYTES_MAX: Final = 2**30

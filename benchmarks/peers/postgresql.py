@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import data
+from benchmarks.ears import CHANNEL, PostgresqlEar
 from benchmarks.servers import LOOPBACK, Server, free_port
 
 if TYPE_CHECKING:
@@ -45,6 +46,16 @@ CREATE FUNCTION send(n bigint, channel integer, body text) RETURNS void LANGUAGE
 BEGIN
     INSERT INTO messages VALUES (n, channel, body);
     PERFORM pg_notify('c' || channel, '');
+END $$;
+"""
+
+VALUE = f"""
+CREATE TABLE value (body text);
+INSERT INTO value VALUES ('');
+CREATE FUNCTION put(changed text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE value SET body = changed;
+    PERFORM pg_notify('{CHANNEL}', changed);
 END $$;
 """
 
@@ -75,6 +86,8 @@ def version() -> str:
 class _Postgresql:
     """A server of our own, and connections to it."""
 
+    CONNECTIONS = 100  # its own default
+
     def __init__(self, directory: Path) -> None:
         self._port = free_port()
         cluster = directory / "postgresql"
@@ -90,7 +103,8 @@ class _Postgresql:
             command, check=True, capture_output=True, user=user, group=user, extra_groups=groups, cwd=cluster
         )
         self._server = Server(
-            [f"{programs()}/postgres", "-D", str(cluster), "-h", LOOPBACK, "-p", str(self._port), "-k", str(cluster)],
+            [f"{programs()}/postgres", "-D", str(cluster), "-h", LOOPBACK, "-p", str(self._port), "-k", str(cluster)]
+            + ["-N", str(self.CONNECTIONS)],
             directory / "postgresql.log",
             lambda: self.connect().close(),
             stop=signal.SIGINT,  # "fast shutdown"; SIGTERM would wait for our connections
@@ -148,6 +162,25 @@ class Counters(_Postgresql):
         with self.connect() as connection:
             found = connection.execute("SELECT sum(v)::bigint FROM counters").fetchone()
             return int(found[0]) if found else 0
+
+
+class Channel(_Postgresql):
+    """W4_sockets: the commit updates a row and notifies with its value, so that nobody has to fetch it."""
+
+    CONNECTIONS = 1_100
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._connection = self.connect()
+        self._connection.execute(VALUE)
+        self.ear = PostgresqlEar(self._port, OWNER)
+
+    def put(self, number: int) -> None:
+        self._connection.execute("SELECT put(%s)", (f"{number} {data.COUNTER_BODY}",), prepare=True)
+
+    def close(self) -> None:
+        self._connection.close()
+        super().close()
 
 
 class Messages(_Postgresql):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import data
+from benchmarks.ears import CHANNEL, RedisEar
 from benchmarks.servers import LOOPBACK, Server, free_port
 
 if TYPE_CHECKING:
@@ -156,3 +157,19 @@ class Messages(_Redis):
         for key in keys:
             pipeline.llen(key)
         return sum(pipeline.execute())
+
+
+class Channel(_Redis):
+    """W4_sockets: the commit sets a key and publishes its value, so that nobody has to fetch it."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._client = self.connect()
+        self.ear = RedisEar(self._port)
+
+    def put(self, number: int) -> None:
+        value = f"{number} {data.COUNTER_BODY}"
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.set(CHANNEL, value)
+        pipeline.publish(CHANNEL, value)
+        pipeline.execute()

@@ -259,6 +259,8 @@ class RemoteStore:
     def commit(self, transaction: Transaction, again: Callable[[], Transaction]) -> int:
         """Have the server commit; who lost a race runs again on what won it, a little later each time.
 
+        After `retries_max` lost races it runs in a turn of its own, when the server lets nobody else commit.
+
         Raises:
             ReactiveDBError: what the server refused it for; nothing was written.
         """
@@ -267,11 +269,27 @@ class RemoteStore:
                 return self._commit_once(transaction)
             except ConflictError as conflict:
                 self._note(transaction, conflict)
-                self._back_off(attempt)
             finally:
                 self.abandon(transaction)
-            transaction = again()
+            if attempt < self.limits.retries_max:
+                self._back_off(attempt)
+                transaction = again()
+            else:
+                transaction = self._in_turn(again)
         raise AssertionError
+
+    def _in_turn(self, again: Callable[[], Transaction]) -> Transaction:
+        """Run once more, and commit before anybody else does."""
+        with suppress(Unreachable):  # without a connection there is no turn, and the commit waits for one anyway
+            self.session.ask(m.Turn)
+        try:
+            transaction = again()
+        except BaseException:
+            self.session.say(m.EndTurn())
+            raise
+        if not transaction.writes:
+            self.session.say(m.EndTurn())
+        return transaction
 
     def _commit_once(self, transaction: Transaction) -> int:
         writes = transaction.writes

@@ -17,6 +17,7 @@ from reactive_db.engine.store import Store
 from reactive_db.errors import LimitError, NotAStoreError, PermissionDeniedError, StoreError
 from reactive_db.limits import Limits
 from reactive_db.runtime import Runtime
+from reactive_db.server.sender import Sender
 from reactive_db.sync.served import Served
 
 Place = Callable[[str], Path]
@@ -34,11 +35,13 @@ class Stores:
     Attributes:
         workers: where sessions work, so that the event loop never waits.
         sql_workers: where clients' SQL waits for its turn and its end, so that nobody else does.
+        sender: what they say, on its way back to the event loop.
     """
 
     def __init__(self, runtime: Runtime, limits: Limits, place: Place = store_path) -> None:
         self.workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="reactive_db-worker")
         self.sql_workers = ThreadPoolExecutor(_SQL_WORKERS, thread_name_prefix="reactive_db-sql")
+        self.sender = Sender()
         self._runtime = runtime
         self._limits = limits
         self._place = place

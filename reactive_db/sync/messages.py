@@ -133,6 +133,19 @@ class Commit(Message, frozen=True, tag="commit"):
     """By number of each written table, the digest of the definition that the documents were built for."""
 
 
+class Turn(Message, frozen=True, tag="turn"):
+    """Let nobody else's commit in between the answer and this session's next commit, for a short time at most.
+
+    Asked by who has lost too many races; answered when the commits and turns before it are done.
+    """
+
+    request: Number
+
+
+class EndTurn(Message, frozen=True, tag="endturn"):
+    """There will be no commit in the turn: the function raised, or wrote nothing this time. Not answered."""
+
+
 class Sql(Message, frozen=True, tag="sql"):
     """Run a SELECT, and watch the tables it reads."""
 
@@ -169,7 +182,21 @@ class Browse(Message, frozen=True, tag="browse"):
     table: str
 
 
-ClientMessage = Hello | Read | Count | Forget | Define | Commit | Sql | WatchPresence | LoadPart | Overview | Browse
+ClientMessage = (
+    Hello
+    | Read
+    | Count
+    | Forget
+    | Define
+    | Commit
+    | Turn
+    | EndTurn
+    | Sql
+    | WatchPresence
+    | LoadPart
+    | Overview
+    | Browse
+)
 
 
 # --- from the server -------------------------------------------------------------------------------------------------
@@ -239,6 +266,13 @@ class Forgotten(Message, frozen=True, tag="forgotten"):
 
 class Committed(Message, frozen=True, tag="committed"):
     """A transition has reached `ts` before, if the client watches anything that was written."""
+
+    request: int
+    ts: int
+
+
+class TurnCame(Message, frozen=True, tag="turncame"):
+    """The answer to `Turn`: a transition has reached `ts` before, after which only this session commits."""
 
     request: int
     ts: int
@@ -315,6 +349,7 @@ ServerMessage = (
     | Defined
     | Forgotten
     | Committed
+    | TurnCame
     | SqlRows
     | Loaded
     | Presence

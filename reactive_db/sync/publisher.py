@@ -27,6 +27,7 @@ from reactive_db.reactive.subscription_index import SubscriptionIndex
 from reactive_db.storage.tables import Write
 from reactive_db.sync.messages import Transition, Written
 from reactive_db.sync.policies import Policies
+from reactive_db.sync.shared_frames import SharedFrames
 
 T = TypeVar("T")
 
@@ -96,6 +97,7 @@ class Publisher:
     Attributes:
         ts: the newest commit that was looked up. It is durable: commits come here after the journal has them.
         policies: those in force at `ts`.
+        frames: what sessions are told, encoded.
         lock: held for microseconds; no other lock is taken inside.
     """
 
@@ -104,6 +106,7 @@ class Publisher:
         self.lock = threading.RLock()
         self.ts = store.published_ts
         self.policies = Policies(store.catalog.definitions())
+        self.frames = SharedFrames()
         self._store = store
         self._records = records
         self._by_session: dict[str, News] = {}

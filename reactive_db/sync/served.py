@@ -38,8 +38,10 @@ from reactive_db.storage.sql_result import SqlResult
 from reactive_db.storage.tables import Table, Write
 from reactive_db.sync.activity import Activity
 from reactive_db.sync.definitions import digest, tables_named_in
+from reactive_db.sync.due import Due
 from reactive_db.sync.messages import Commit, Present, Range, Written
 from reactive_db.sync.publisher import Publisher
+from reactive_db.sync.turns import Turns
 
 _DAY_MS: Final = 86_400_000
 
@@ -113,6 +115,8 @@ class Served:
         store.committer.keeps_log = True
         self._records = store.catalog.table(SessionRecord)
         self.publisher = Publisher(store, self._records.schema.number)
+        self.due = Due()
+        self.turns = Turns(store.runtime)
         self._forget_sessions()
         self._sessions: dict[str, tuple[Connected, float]] = {}
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any, Final, cast
@@ -41,7 +42,27 @@ _DESCRIPTION_CHARACTERS: Final = 200
 _log = logging.getLogger(__name__)
 
 Send = Callable[[bytes], None]
-Submit = Callable[[Callable[[], None]], None]
+Step = Callable[[], None]
+Submit = Callable[[Step], None]
+"""Calls a function soon on another thread."""
+
+Answer = Callable[["ServerSession", Any], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Where the work of sessions is done.
+
+    Attributes:
+        on_worker: answers, one of a session after the other.
+        on_patient_worker: clients' SQL, which may keep it waiting.
+        on_sender: says what is new; the one thread that sends.
+    """
+
+    on_worker: Submit
+    on_patient_worker: Submit
+    on_sender: Submit
+
 
 _NEEDS: Final[dict[type[m.Message], str]] = {
     m.Hello: "read",
@@ -54,6 +75,8 @@ _NEEDS: Final[dict[type[m.Message], str]] = {
     m.Browse: "read",
     m.Define: "write",
     m.Commit: "write",
+    m.Turn: "write",
+    m.EndTurn: "write",
     m.LoadPart: "write",
 }
 
@@ -69,29 +92,26 @@ class ServerSession:
         served: Served,
         caller: Caller,
         send: Send,
-        submit: Submit,
         close: Callable[[], None],
+        threads: Threads,
         encoding: m.Encoding = m.MSGPACK,
-        submit_sql: Submit | None = None,
     ) -> None:
-        """`send` may be called on any thread and does not wait; `submit` calls a function soon on a worker thread, and
-        `submit_sql` on one that may be kept waiting.
-        """
+        """`send` may be called on any thread and does not wait."""
         self.caller = caller
         self.description = ""
         self._served = served
         self._send = send
-        self._submit = submit
-        self._submit_sql = submit_sql or submit
         self._close = close
+        self._threads = threads
         self._encoding = encoding
         self._activity = served.activity
         self._clock = served.store.runtime.monotonic
         self.session = ""
         self._news = served.publisher.join(self, caller)
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[bytes | Step] = deque()
         self._frames_bytes = 0
         self._is_working = False
+        self._is_held = False
         self._is_answering = False
         self._is_open = True
         self._is_due = False
@@ -134,6 +154,7 @@ class ServerSession:
         self._is_open = False
         self._activity.look_away(self)
         self._served.publisher.leave(self._news, self.session)
+        self._served.turns.forget(self)
         self._served.leave(self)
 
     def end(self) -> None:
@@ -162,7 +183,7 @@ class ServerSession:
         """There is news; see `Wakeable`."""
         if not self._is_due:
             self._is_due = True
-            self._submit(self.flush)
+            self._served.due.add(self, self._threads.on_sender)
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 
@@ -186,13 +207,15 @@ class ServerSession:
                 self._is_move_due = False
                 self._out(m.Moved(publisher.ts))
 
-    def _out(self, *messages: m.Message) -> None:
+    def _out(self, *messages: Any) -> None:
         """Send; the caller has the lock, so that what is sent has one order."""
+        frames = self._served.publisher.frames
         for message in messages:
-            frame = self._encoding.encode(message)
+            is_transition = isinstance(message, m.Transition)
+            frame = frames.frame(message, self._encoding) if is_transition else self._encoding.encode(message)
             self._unsent.append(len(frame))
             self._unsent_bytes += len(frame)
-            self._activity.sent(len(frame), type(message) is m.Transition)
+            self._activity.sent(len(frame), is_transition)
             self._send(frame)
 
     def _check_room(self, frame: bytes) -> None:
@@ -210,7 +233,8 @@ class ServerSession:
     @property
     def _may_answer(self) -> bool:
         """Whether there is something to answer, for somebody who takes answers. The caller has the lock."""
-        return bool(self._frames) and self._is_open and self._unsent_bytes <= limits.SESSION_UNSENT_BYTES_MAX
+        is_free = self._is_open and not self._is_held
+        return bool(self._frames) and is_free and self._unsent_bytes <= limits.SESSION_UNSENT_BYTES_MAX
 
     def _go_on(self) -> None:
         """Have what waits worked off, unless somebody is about it."""
@@ -218,26 +242,36 @@ class ServerSession:
             if self._is_working or not self._may_answer:
                 return
             self._is_working = True
-        self._submit(self._work)
+        self._threads.on_worker(self._work)
 
-    def _next_frame(self) -> bytes | None:
+    def _do_next(self, step: Step) -> None:
+        """Have a worker do `step` before any other frame is answered."""
+        with self._lock:
+            self._is_held = False
+            self._frames.appendleft(step)
+        self._go_on()
+
+    def _next_frame(self) -> bytes | Step | None:
         with self._lock:
             if not self._may_answer:
                 self._is_working = False
                 return None
             frame = self._frames.popleft()
-            self._frames_bytes -= len(frame)
+            self._frames_bytes -= len(frame) if isinstance(frame, bytes) else 0
             return frame
 
     def _work(self) -> None:
         while (frame := self._next_frame()) is not None:
             message: m.ClientMessage | ProtocolError
+            if callable(frame):
+                frame()
+                continue
             try:
                 message = decoded(frame, self._encoding)
             except ProtocolError as error:
                 message = error
             if isinstance(message, m.Sql) and not self.caller.is_owner:
-                self._submit_sql(partial(self._work_apart, message))
+                self._threads.on_patient_worker(partial(self._work_apart, message))
                 return
             self._answer_safely(message)
 
@@ -245,16 +279,16 @@ class ServerSession:
         """Answer where waiting keeps nobody, if somebody still wants to know; the rest comes after it."""
         if self._is_open:
             self._answer_safely(message)
-        self._submit(self._work)
+        self._threads.on_worker(self._work)
 
-    def _answer_safely(self, message: m.ClientMessage | ProtocolError) -> None:
+    def _answer_safely(self, message: m.ClientMessage | ProtocolError, answer: Answer | None = None) -> None:
         try:
-            self._answer(message)
+            self._answer(message, answer)
         except Exception:
             _log.exception("an answer could not be given; the connection ends")
             self._close()
 
-    def _answer(self, message: m.ClientMessage | ProtocolError) -> None:
+    def _answer(self, message: m.ClientMessage | ProtocolError, answer: Answer | None = None) -> None:
         request, kind, started = 0, "unknown", self._clock()
         try:
             if isinstance(message, ProtocolError):
@@ -263,7 +297,7 @@ class ServerSession:
             if (type(message) is m.Hello) == bool(self.session):
                 raise ProtocolError("a connection begins with `hello`, once.")
             self._served.check(self.caller, _NEEDS[type(message)])
-            _ANSWERS[type(message)](self, message)
+            (answer or _ANSWERS[type(message)])(self, message)
         except Exception as error:
             if not isinstance(error, ConflictError):
                 self._activity.refused(self.caller.name, kind, error)
@@ -379,9 +413,35 @@ class ServerSession:
             answer.messages = [m.Defined(message.request, answer.ts)]
 
     def _on_commit(self, message: m.Commit) -> None:
-        ts = self._served.commit(self.session, self.caller, message)
+        """Commit, or go on to nothing else until others' turns let it."""
+        self._is_held = True  # first: it may be let go on at once
+        if self._served.turns.enter(self, lambda: self._commit_next(message)):
+            self._is_held = False
+            self._commit(message)
+
+    def _commit_next(self, message: m.Commit) -> None:
+        self._do_next(partial(self._answer_safely, message, ServerSession._commit))
+        if not self._is_open:
+            self._served.turns.leave(self)  # nobody does it any more
+
+    def _commit(self, message: m.Commit) -> None:
+        try:
+            ts = self._served.commit(self.session, self.caller, message)
+        finally:
+            self._served.turns.leave(self)
         with self._answering() as answer:
             answer.messages = [m.Committed(message.request, ts)]
+
+    def _on_turn(self, message: m.Turn) -> None:
+        tell = partial(self._answer_safely, message, ServerSession._tell_turn)
+        self._served.turns.ask(self, partial(self._do_next, tell))
+
+    def _tell_turn(self, message: m.Turn) -> None:
+        with self._answering() as answer:
+            answer.messages = [m.TurnCame(message.request, answer.ts)]
+
+    def _on_end_turn(self, message: m.EndTurn) -> None:
+        self._served.turns.end(self)
 
     def _on_load(self, message: m.LoadPart) -> None:
         if message.number not in (0, self._loaded_parts):
@@ -460,13 +520,15 @@ class _Answer:
         """Nothing was said before it, and it moves the client to `ts` by itself."""
 
 
-_ANSWERS: Final[dict[type[m.Message], Callable[[ServerSession, Any], None]]] = {
+_ANSWERS: Final[dict[type[m.Message], Answer]] = {
     m.Hello: ServerSession._on_hello,
     m.Read: ServerSession._on_read,
     m.Count: ServerSession._on_count,
     m.Forget: ServerSession._on_forget,
     m.Define: ServerSession._on_define,
     m.Commit: ServerSession._on_commit,
+    m.Turn: ServerSession._on_turn,
+    m.EndTurn: ServerSession._on_end_turn,
     m.LoadPart: ServerSession._on_load,
     m.Sql: ServerSession._on_sql,
     m.WatchPresence: ServerSession._on_watch_presence,

@@ -22,7 +22,7 @@ from reactive_db.remote.store import RemoteStore
 from reactive_db.runtime import Runtime
 from reactive_db.sync import messages as m
 from reactive_db.sync.served import Caller, Served
-from reactive_db.sync.session import ServerSession
+from reactive_db.sync.session import ServerSession, Threads
 from reactive_db.testing.runtime import SeededRuntime
 
 OWNER: Final = Caller("ada", frozenset({"read", "write", "deploy"}))
@@ -53,7 +53,7 @@ class Connection:
         self.is_ended = False
         self._wire = wire
         self._end: End | None = end
-        self.session = ServerSession(wire.served, caller, self._send_down, wire.submit, self._end_it)
+        self.session = ServerSession(wire.served, caller, self._send_down, self._end_it, Threads(*[wire.submit] * 3))
 
     @property
     def is_open(self) -> bool:

@@ -123,23 +123,27 @@ class Tab:
 
 
 class NotebookPage(Tab):
-    """One notebook, open in one tab of JupyterLab or Notebook 7."""
+    """One notebook, open in one tab of JupyterLab or Notebook 7.
+
+    Attributes:
+        name: of its file, in the server's folder.
+    """
 
     def __init__(self, lab: Lab, page: Page, name: str, front_end: str) -> None:
         super().__init__(page)
         self._lab = lab
-        self._name = name
+        self.name = name
         self._front_end = front_end
 
     def open_beside(self) -> None:
         """Open the notebook in a JupyterLab that is loaded already, which takes 3 s where loading takes 12."""
         # Not waiting for the command: it takes its time after the notebook is there.
-        self.page.evaluate("path => { jupyterapp.commands.execute('docmanager:open', { path }); }", self._name)
+        self.page.evaluate("path => { jupyterapp.commands.execute('docmanager:open', { path }); }", self.name)
         self._wait_ready()
 
     def load(self) -> None:
         """Open the notebook, in JupyterLab in a workspace of its own, and wait until its kernel is there."""
-        place = FRONT_ENDS[self._front_end].format(number=next(self._lab.numbers), name=self._name)
+        place = FRONT_ENDS[self._front_end].format(number=next(self._lab.numbers), name=self.name)
         self.page.goto(f"{self._lab.url}/{place}?token={TOKEN}")
         self._wait_ready()
 
@@ -160,7 +164,7 @@ class NotebookPage(Tab):
 
     def second_tab(self) -> NotebookPage:
         """The same notebook in another tab, with the same kernel, as it was saved last."""
-        return self._lab.tab(self._name, self._front_end)
+        return self._lab.tab(self.name, self._front_end)
 
     def cell(self, index: int) -> Locator:
         """A cell; counted from 0, and there once it has been in view."""
@@ -206,11 +210,11 @@ class NotebookPage(Tab):
         """The notebook as it is on the disk; while the server writes it, that is nothing, or a part of it."""
         for _ in range(FRAMES_MAX):
             try:
-                notebook: dict[str, Any] = json.loads((self._lab.folder / self._name).read_text("utf-8"))
+                notebook: dict[str, Any] = json.loads((self._lab.folder / self.name).read_text("utf-8"))
                 return notebook
             except ValueError:
                 self.page.evaluate("() => new Promise(requestAnimationFrame)")
-        raise AssertionError(f"{self._name} is no notebook, and stays none")
+        raise AssertionError(f"{self.name} is no notebook, and stays none")
 
     def outputs(self) -> list[list[dict[str, Any]]]:
         """The outputs of every cell, as the page has them."""
@@ -320,8 +324,8 @@ class Lab:
 
 
 @contextmanager
-def running_lab(scratch: Path, playwright: Playwright) -> Iterator[Lab]:
-    """Start JupyterLab, in folders of its own, and Chromium; both end with the block."""
+def running_lab(scratch: Path, playwright: Playwright, *options: str) -> Iterator[Lab]:
+    """Start JupyterLab with these options, in folders of its own, and Chromium; both end with the block."""
     folder = scratch / "notebooks"
     folder.mkdir()
     have_kernels_listen(scratch)
@@ -333,7 +337,7 @@ def running_lab(scratch: Path, playwright: Playwright) -> Iterator[Lab]:
         *(sys.executable, "-m", "jupyterlab", *server_options(port, folder)),
         *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
         *("--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True"),
-        "--JupyterNotebookApp.expose_app_in_browser=True",
+        *("--JupyterNotebookApp.expose_app_in_browser=True", *options),
     ]
     log = scratch / "server.log"
     with log.open("w") as out, server(command, server_environment(scratch), out, url):

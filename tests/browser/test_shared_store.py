@@ -34,6 +34,21 @@ def test_a_mutation_in_one_notebook_changes_the_table_of_the_other(lab: Lab) -> 
     expect(n).to_have_text("8")
 
 
+def test_who_opens_a_notebook_is_shown_in_the_other(lab: Lab) -> None:
+    shown = lab.open(program("presence"), "PresenceList(db)")
+    shown.run(0, 1)
+    people = shown.output(1).get_by_role("list", name="Who is connected")
+    places = people.locator(".place")
+    expect(places).to_have_count(1)
+    other = lab.open(program("presence"), "db.close()")
+    other.run(0)
+    expect(shown.output(1).get_by_role("status")).to_have_text("1 person, 2 places")
+    expect(places).to_have_text([f"{lab.folder}/{name}" for name in (shown.name, other.name)])
+    expect(people.locator(".fresh .place")).to_have_attribute("title", f"{lab.folder}/{other.name}")
+    other.run(1)
+    expect(places).to_have_count(1)
+
+
 def test_without_a_name_it_is_the_servers_default_store(lab: Lab) -> None:
     shown = lab.open(PROGRAM.replace('rdb.connect(f"kernel-{os.getpid()}")', "rdb.connect()"), COUNT)
     shown.run(0, 1)

@@ -239,6 +239,8 @@ def example(kind: type[m.Message], table: int) -> m.Message:
         m.Browse: m.Browse(9, "sync_notes"),
         m.Define: m.Define(9, msgspec.to_builtins(schema_of(Note, 0).definition_fields)),
         m.Commit: m.Commit(9, 1, 0, "t:write", [], [note], {}),
+        m.Turn: m.Turn(9),
+        m.EndTurn: m.EndTurn(),
         m.LoadPart: m.LoadPart(9, 0, table, [(note.id, note.document or b"")], True),
     }
     return examples[kind]
@@ -256,6 +258,8 @@ MESSAGES: dict[type[m.Message], tuple[type[m.Message], tuple[str, ...]]] = {
     m.Browse: (m.Browsed, ("no", "no", "no", "yes", "yes", "yes")),
     m.Define: (m.Defined, ("no", "no", "no", "no", "yes", "yes")),
     m.Commit: (m.Committed, ("no", "no", "no", "no", "yes", "yes")),
+    m.Turn: (m.TurnCame, ("no", "no", "no", "no", "yes", "yes")),
+    m.EndTurn: (m.Forgotten, ("no", "no", "no", "no", "yes", "yes")),  # of what is said after it: it has none
     m.LoadPart: (m.Loaded, ("no", "no", "no", "no", "yes", "yes")),
 }
 
@@ -270,10 +274,13 @@ def test_messages(endpoint: str, in_jupyter: Callable[[str, str], Headers], kind
     answer, expected = MESSAGES[kind][0], MESSAGES[kind][1][JUPYTER_CALLERS.index(caller)]
     talk = Talk(endpoint, in_jupyter(caller, "token"))
     heard = talk.hello() if "nonce" not in talk.greeting else None
-    if isinstance(heard, m.Welcome):
-        heard = said_by(talk, example(kind, table_of(heard))) if kind is not m.Hello else heard
-    else:  # whoever is not welcome may say it all the same
-        heard = said_by(talk, example(kind, 10_002))
+    # Whoever is not welcome may say it all the same.
+    message = example(kind, table_of(heard) if isinstance(heard, m.Welcome) else 10_002)
+    if kind is m.EndTurn:
+        talk.say(message)
+        message = m.Forget(10)
+    if kind is not m.Hello or not isinstance(heard, m.Welcome):
+        heard = said_by(talk, message)
     talk.close()
     if expected == "yes":
         assert isinstance(heard, answer), heard

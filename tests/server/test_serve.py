@@ -25,9 +25,13 @@ import pytest
 import websocket
 
 import reactive_db as rdb
+from reactive_db import limits
+from reactive_db.database import Database
 from reactive_db.errors import NotAStoreError, PermissionDeniedError, StoreClosedError, StoreLockedError
 from reactive_db.limits import STORE_NAME_LENGTH_MAX
-from reactive_db.remote.address import hub_token
+from reactive_db.remote.address import Address, hub_token
+from reactive_db.remote.store import RemoteStore
+from reactive_db.runtime import SystemRuntime
 from tests.server.service import COMMAND, TOKEN, Served, running_service
 from tests.servers import START_SECONDS_MAX, STOP_SECONDS_MAX, free_port, server_environment
 
@@ -166,6 +170,13 @@ def test_a_store_that_another_process_has_is_refused_by_name(connect: Connect, s
         connect("mine")
 
 
+def session_of(served: Served) -> rdb.Database:
+    """Another session of this process, which `rdb.connect` gives only one."""
+    store = RemoteStore.at(Address(served.url, "course", TOKEN), None, SystemRuntime(), limits.Limits())
+    store.wait_until_open(START_SECONDS_MAX)
+    return Database(store)
+
+
 # --- what it is for --------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +193,42 @@ def test_two_clients_share_a_store(connect: Connect, served: Served, tmp_path: P
     subprocess.run([sys.executable, "-c", other], env=server_environment(tmp_path), check=True)
     assert changed.wait(START_SECONDS_MAX)
     assert shown.value == [7]
+
+
+def test_a_slow_mutation_finishes_beside_one_that_always_wins(connect: Connect, served: Served) -> None:
+    db, quick = connect(), session_of(served)
+    db.run(write, 0)
+    won, is_done = threading.Event(), threading.Event()
+    runs: list[None] = []
+
+    @rdb.mutation
+    def overtake(ctx: rdb.MutationCtx) -> None:
+        for note in ctx.db.query(Note).collect():
+            ctx.db.patch(note.id, n=note.n + 1)
+
+    @rdb.mutation
+    def slow(ctx: rdb.MutationCtx) -> int:
+        note = ctx.db.query(Note).first()
+        assert note is not None
+        runs.append(None)
+        won.clear()
+        won.wait(limits.TURN_SECONDS_MAX / 2)  # in its turn, in vain
+        ctx.db.patch(note.id, n=note.n + 1)
+        return note.n
+
+    def go_on_winning() -> None:
+        while not is_done.is_set():
+            quick.run(overtake)
+            won.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        winner = pool.submit(go_on_winning)
+        seen = db.run(slow)
+        is_done.set()
+        winner.result()
+    quick.close()
+    assert seen > 0
+    assert len(runs) <= limits.Limits().retries_max + 2
 
 
 def test_it_answers_below_the_path_that_a_proxy_leaves(served: Served) -> None:

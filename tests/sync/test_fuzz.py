@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from reactive_db.model.keys import EVERYTHING
 from reactive_db.sync import messages as m
 from reactive_db.sync.served import Caller, Served
-from reactive_db.sync.session import ServerSession
+from reactive_db.sync.session import ServerSession, Threads
 from reactive_db.testing.stores import memory_store
 from reactive_db.testing.wire import OWNER, Wire
 from tests.sync.ear import SESSION, Client, inserted, topic
@@ -69,7 +69,8 @@ class Fuzzed:
         self._wire = world.wire
         self._frames: list[bytes] = []
         self._decode = DECODERS[encoding]
-        self.session = ServerSession(world.served, caller, self._frames.append, self._wire.submit, self._end, encoding)
+        threads = Threads(*[self._wire.submit] * 3)
+        self.session = ServerSession(world.served, caller, self._frames.append, self._end, threads, encoding)
 
     def say(self, frame: bytes) -> list[m.Message]:
         """What comes of a frame."""
@@ -106,6 +107,8 @@ def valid_messages(schema: Any) -> list[m.Message]:
         m.WatchPresence(),
         m.Overview(9),
         m.Browse(10, "sync_notes"),
+        m.Turn(11),
+        m.EndTurn(),
     ]
 
 
@@ -212,4 +215,4 @@ def test_whatever_a_client_sends_it_is_answered_and_nobody_else_notices(
 
 
 def _needs_no_answer(encoding: m.Encoding, frame: bytes) -> bool:
-    return isinstance(encoding.decode_client(frame), m.WatchPresence)
+    return isinstance(encoding.decode_client(frame), m.WatchPresence | m.EndTurn)

@@ -14,7 +14,7 @@ from reactive_db.errors import ConflictError, LimitError
 from reactive_db.sync import messages as m
 from reactive_db.sync.activity import LATENCIES, OTHERS, Activity
 from reactive_db.sync.served import Caller, Served
-from reactive_db.sync.session import ServerSession
+from reactive_db.sync.session import ServerSession, Threads
 from reactive_db.sync.shown import StoreShown
 from reactive_db.testing.wire import OWNER, Kernel
 
@@ -43,7 +43,7 @@ class Page:
 
     def __init__(self, served: Served, caller: Caller) -> None:
         self.heard: list[m.Message] = []
-        self.session = ServerSession(served, caller, self._hear, self._work, lambda: None, m.JSON)
+        self.session = ServerSession(served, caller, self._hear, lambda: None, Threads(*[self._work] * 3), m.JSON)
         self.ask(m.Hello(m.VERSION, "cd" * 16, "a page"))
 
     def ask(self, message: m.Message) -> None:

@@ -14,7 +14,7 @@ from reactive_db.model.ids import RANDOM_BYTES, new_id
 from reactive_db.model.keys import EVERYTHING, KeyRange
 from reactive_db.sync import messages as m
 from reactive_db.sync.served import Caller, Served
-from reactive_db.sync.session import ServerSession
+from reactive_db.sync.session import ServerSession, Threads
 from reactive_db.testing.wire import Wire
 from tests.sync.ear import SESSION, Client, Note, changed, inserted, schema_of, topic
 
@@ -417,7 +417,8 @@ def test_sql_of_clients_keeps_no_worker_waiting(served: Served) -> None:
     frames: list[bytes] = []
     apart: list[Callable[[], None]] = []
     reader = Caller("bob", frozenset({"read"}))
-    session = ServerSession(served, reader, frames.append, lambda work: work(), lambda: None, submit_sql=apart.append)
+    threads = Threads(lambda work: work(), apart.append, lambda work: work())
+    session = ServerSession(served, reader, frames.append, lambda: None, threads)
     session.hear(m.encode(m.Hello(m.VERSION, SESSION, "")))
     session.hear(m.encode(m.Sql(1, "SELECT 1 AS one", None)))
     session.hear(m.encode(m.Overview(2)))

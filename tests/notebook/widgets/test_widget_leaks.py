@@ -11,7 +11,7 @@ import comm
 import pytest
 
 import reactive_db as rdb
-from reactive_db.notebook.widgets import Chart, Form, Metric, Pager, Status, Table, Value
+from reactive_db.notebook.widgets import Chart, Form, Metric, Pager, PresenceList, Status, Table, Value
 from reactive_db.notebook.widgets.widget import LiveWidget
 from tests.notebook.widgets.conftest import Sent
 
@@ -44,6 +44,7 @@ MADE: dict[str, Callable[[rdb.Database, rdb.QueryHandle[Any]], LiveWidget]] = {
     "Form": lambda db, handle: Form(db, add),
     "Metric": lambda db, handle: Metric(handle, "Items", len),  # type: ignore[arg-type]
     "Pager": lambda db, handle: Pager(db, page, page_size=1),
+    "PresenceList": lambda db, handle: PresenceList(db),
     "Status": lambda db, handle: Status(db),
     "Table": lambda db, handle: Table(handle),
     "Value": lambda db, handle: Value(handle),

@@ -76,6 +76,7 @@ class Connection(Protocol):
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have a mutation run, without waiting for it."""
+        ...
 
 
 class QueryHandle(traitlets.HasTraits, Generic[R]):

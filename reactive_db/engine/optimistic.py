@@ -11,9 +11,11 @@ Nothing here takes a lock: the replica's guards it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from reactive_db import limits
 from reactive_db.engine.read_set import ReadSet
 from reactive_db.engine.snapshots import WriteSet
 from reactive_db.engine.transaction import Transaction
@@ -59,12 +61,17 @@ class OptimisticUpdates:
     Attributes:
         over: what they come to. Never changed in place: whoever has it may keep it.
         step: how often `over` has changed at the present timestamp.
+        changes: how often it has changed at all.
     """
 
     def __init__(self) -> None:
         self.over: WriteSet = {}
         self.step = 0
+        self.changes = 0
         self._updates: list[OptimisticUpdate] = []
+        self._recent: deque[LoggedCommit] = deque(maxlen=limits.OPTIMISTIC_COMMITS_MAX)
+        self._known_from = 0
+        """From this timestamp on, every commit is among the recent ones."""
 
     def __len__(self) -> int:
         return len(self._updates)
@@ -107,15 +114,25 @@ class OptimisticUpdates:
         self._changed(self._updates.index(update) + 1, changed)
         return changed
 
-    def invalidate(self, commit: LoggedCommit, first: int = 0) -> None:
-        """Note which updates, from the one at `first` on, have read what `commit` wrote."""
-        for update in self._updates[first:]:
-            update.is_stale = update.is_stale or overlap(commit, update.reads) is not None
+    def invalidate(self, commit: LoggedCommit) -> None:
+        """Note which updates have read what `commit` wrote."""
+        if len(self._recent) == self._recent.maxlen:
+            self._known_from = self._recent[0].ts
+        self._recent.append(commit)
+        self._mark(commit, 0)
 
-    def invalidate_everything(self) -> None:
-        """Whatever they have read may be wrong."""
+    def invalidate_everything(self, ts: int) -> None:
+        """Whatever they have read before `ts` may be wrong."""
+        self._known_from = ts
         for update in self._updates:
             update.is_stale = True
+
+    def is_passed(self, transaction: Transaction) -> bool:
+        """Whether a commit after it began may have changed what a transaction read."""
+        began, reads = transaction.begin_ts, transaction.read_set
+        if began < self._known_from:
+            return True
+        return any(commit.ts > began and overlap(commit, reads) is not None for commit in self._recent)
 
     def moved(self) -> None:
         """There is a new timestamp."""
@@ -132,7 +149,12 @@ class OptimisticUpdates:
     def _changed(self, first: int, writes: SchemaWrites) -> None:
         self.over = _together(self._updates)
         self.step += 1
-        self.invalidate(LoggedCommit(0, "", writes, is_bulk=False), first)
+        self.changes += 1
+        self._mark(LoggedCommit(0, "", writes, is_bulk=False), first)
+
+    def _mark(self, commit: LoggedCommit, first: int) -> None:
+        for update in self._updates[first:]:
+            update.is_stale = update.is_stale or overlap(commit, update.reads) is not None
 
 
 def _together(updates: list[OptimisticUpdate]) -> WriteSet:

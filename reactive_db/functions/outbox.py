@@ -1,9 +1,9 @@
 """The outbox: mutations on their way to a server, in order, and shown before they are there.
 
 Theory of operation. `run` runs a mutation in the thread that asks, and shows what it writes while its commit travels.
-`submit` shows it too, and returns; one thread then runs what was submitted, one after the other, each on what is
-committed by then. So a mutation that was submitted offline is in the end what it would have been had it been asked for
-later, and what was shown meanwhile is only what was likely. Whoever runs one while others wait goes behind them.
+`submit` does so too, and returns; one thread sends the commits of what was submitted, one after the other. A mutation
+that is submitted while others wait is run only to be shown; for its commit it runs on what is committed by then. So it
+is in the end what it would have been had it been asked for later. Whoever runs one while others wait goes behind them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -19,10 +20,11 @@ from typing import Any, Final
 from reactive_db import limits
 from reactive_db.engine.access import RemoteAccess
 from reactive_db.engine.optimistic import OptimisticUpdate
-from reactive_db.engine.snapshots import Unreachable
+from reactive_db.engine.snapshots import SnapshotPassed, Unreachable
 from reactive_db.engine.transaction import Transaction
-from reactive_db.errors import LimitError
+from reactive_db.errors import FunctionTimeoutError, LimitError
 from reactive_db.functions.runner import MutationCall, Runner
+from reactive_db.interrupts import Uninterrupted
 from reactive_db.reactive.scheduler import Scheduler
 from reactive_db.runtime import Replay
 
@@ -36,6 +38,8 @@ class _Submitted:
     call: MutationCall
     update: OptimisticUpdate
     future: Future[Any] = field(default_factory=Future)
+    ran: Transaction | None = None
+    """Its first run, if that was on what is committed."""
 
 
 class Outbox:
@@ -72,7 +76,7 @@ class Outbox:
                 self._scheduler.advance()
 
         try:
-            return self._runner.mutate(call, show)
+            return self._runner.mutate(call, on_ran=show)
         finally:
             self._forget(update)
 
@@ -86,8 +90,15 @@ class Outbox:
         with self._submitting:  # so that they are shown in the order in which they will run
             self._check_room()
             try:
-                self._store.show(one.update)
+                if not self._waiting and call.function.shown_by is None:
+                    one.ran = self._first_run(call)
+                self._store.show(one.update, one.ran)
+            except FunctionTimeoutError as error:
+                one.future.set_exception(error)
+                return one.future
             except BaseException:  # Ctrl-C
+                if one.ran is not None:
+                    self._store.abandon(one.ran)
                 self._forget(one.update)
                 raise
             self._append(one)
@@ -111,6 +122,14 @@ class Outbox:
         update = OptimisticUpdate(call.function.name, call.runtime, partial(self._runner.run_optimistically, call))
         call.on_sent = update.sent
         return update
+
+    def _first_run(self, call: MutationCall) -> Transaction | None:
+        """Run it for its commit; None if that has to wait."""
+        with Uninterrupted(), suppress(Unreachable):
+            for _ in range(limits.REBASES_MAX):
+                with suppress(SnapshotPassed):
+                    return self._runner.attempt(call)
+        return None
 
     def _forget(self, update: OptimisticUpdate) -> None:
         """What it shows is committed, or never will be."""
@@ -147,7 +166,9 @@ class Outbox:
         is_wanted = one.future.set_running_or_notify_cancel()
         try:
             if is_wanted:
-                value = self._mutate_in_reach(one.call)
+                value = self._mutate_in_reach(one)
+            elif one.ran is not None:
+                self._store.abandon(one.ran)
         except BaseException as raised:
             error = raised
         self._forget(one.update)
@@ -160,10 +181,12 @@ class Outbox:
         elif is_wanted:
             one.future.set_result(value)
 
-    def _mutate_in_reach(self, call: MutationCall) -> Any:
+    def _mutate_in_reach(self, one: _Submitted) -> Any:
         while True:
-            self._store.wait_in_reach()
+            ran, one.ran = one.ran, None
+            if ran is None:
+                self._store.wait_in_reach()
             try:
-                return self._runner.mutate(call)
+                return self._runner.mutate(one.call, ran)
             except Unreachable:
                 continue

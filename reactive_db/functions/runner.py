@@ -41,12 +41,15 @@ class MutationCall:
     Attributes:
         runtime: makes the time and the randomness of each run; None: those of the store.
         on_sent: see `Transaction.on_sent`.
+        value, error: what its last run returned, or raised.
     """
 
     function: Mutation[..., Any]
     fields: dict[str, Any]
     runtime: Callable[[], Runtime] | None = None
     on_sent: Callable[[int | None], None] | None = None
+    value: Any = None
+    error: Exception | None = None
 
 
 class Runner:
@@ -159,32 +162,44 @@ class Runner:
         ctx = MutationCtx(DatabaseWriter(self._store, transaction), transaction)
         self._call(call.function.shown_by or call.function, ctx, isolated(call.fields))
 
-    def mutate(self, call: MutationCall, on_ran: Callable[[Transaction], None] | None = None) -> Any:
-        """Run a mutation until it is committed, and return its result; `on_ran` hears of its first run before that."""
-        function, store, run = call.function, self._store, _Run()
+    def attempt(self, call: MutationCall, is_in_turn: bool = False) -> Transaction:
+        """Run a mutation once, on what is committed; the call has what it returned or raised.
 
-        def attempt(is_in_turn: bool = True) -> Transaction:
-            transaction = store.begin(function.name, call.runtime and call.runtime())
-            transaction.is_in_turn = is_in_turn
-            transaction.on_sent = call.on_sent
-            run.value, run.error = None, None
-            try:
-                ctx = MutationCtx(DatabaseWriter(store, transaction), transaction)
-                run.value = self._call(function, ctx, call.fields)
-                transaction.check_reads()
-            except FunctionTimeoutError:
-                # Not even if it lost a race is it run again: that would hold up everybody for as long once more.
-                store.abandon(transaction)
-                raise
-            except Exception as raised:
-                # Nothing of a failed run is written; what it saw still has to be true when the error is shown.
-                run.error = raised
-                transaction.rollback(0)
-            except BaseException:  # `SnapshotPassed`, Ctrl-C
-                store.abandon(transaction)
-                raise
-            return transaction
+        Raises:
+            FunctionTimeoutError: not even if it lost a race is it run again: that would hold up everybody once more.
+        """
+        function, store = call.function, self._store
+        transaction = store.begin(function.name, call.runtime and call.runtime())
+        transaction.is_in_turn = is_in_turn
+        transaction.on_sent = call.on_sent
+        call.value, call.error = None, None
+        try:
+            ctx = MutationCtx(DatabaseWriter(store, transaction), transaction)
+            call.value = self._call(function, ctx, call.fields)
+            transaction.check_reads()
+        except FunctionTimeoutError:
+            store.abandon(transaction)
+            raise
+        except Exception as raised:
+            # Nothing of a failed run is written; what it saw still has to be true when the error is shown.
+            call.error = raised
+            transaction.rollback(0)
+        except BaseException:  # `SnapshotPassed`, Ctrl-C
+            store.abandon(transaction)
+            raise
+        return transaction
 
+    def mutate(
+        self,
+        call: MutationCall,
+        ran: Transaction | None = None,
+        on_ran: Callable[[Transaction], None] | None = None,
+    ) -> Any:
+        """Run a mutation until it is committed, and return its result.
+
+        `ran` is its first run, if there was one; else `on_ran` hears of that.
+        """
+        store, again = self._store, partial(self.attempt, call, is_in_turn=True)
         # Only the user's code is interrupted, so that no snapshot is left open.
         with Uninterrupted():
             is_done = False
@@ -192,19 +207,21 @@ class Runner:
             while not is_done:
                 try:
                     with hold:
-                        first = attempt(is_in_turn=False)
-                        if on_ran is not None:
-                            self._tell_ran(first, on_ran)
-                            on_ran = None
-                        store.commit(first, attempt)
+                        if ran is None:
+                            ran = self.attempt(call)
+                            if on_ran is not None:
+                                self._tell_ran(ran, on_ran)
+                                on_ran = None
+                        transaction, ran = ran, None
+                        store.commit(transaction, again)
                     is_done = True
                 except SnapshotPassed:
                     # It asks SQL: as long as the columns are held still, they are where its snapshot is.
                     hold = store.columns_held()
-        if run.error is not None:
-            raise run.error
+        if call.error is not None:
+            raise call.error
         self._scheduler.advance()
-        return run.value
+        return call.value
 
     def _tell_ran(self, transaction: Transaction, on_ran: Callable[[Transaction], None]) -> None:
         try:

@@ -330,9 +330,10 @@ class RemoteStore:
 
     def show(self, update: OptimisticUpdate, ran: Transaction | None = None) -> None:
         with self.replica.lock:
-            is_alone = not self.replica.updates
+            updates = self.replica.updates
+            is_right = ran is not None and not updates and not updates.is_passed(ran)
             self.replica.push(update)
-            if ran is not None and is_alone and ran.begin_ts == self.published_ts:
+            if is_right:
                 self.replica.settle(update, ran)
         self._rebase()
 
@@ -357,7 +358,7 @@ class RemoteStore:
             update = updates.next_stale()
             if update is None:
                 return False
-            seen, over = replica.begin(), updates.below(update)
+            seen, over, changes = replica.begin(), updates.below(update), updates.changes
         transaction = Transaction(
             seen.ts, update.runtime(), self.limits, is_read_only=False, source=update.source, over=over
         )
@@ -369,9 +370,9 @@ class RemoteStore:
         finally:
             replica.snapshots.end(seen.ts)
         with replica.lock:
-            is_passed = (self.published_ts, updates.step) != (seen.ts, seen.step)
+            is_passed = updates.is_passed(transaction) or updates.changes != changes
             replica.settle(update, ran)
-            update.is_stale = is_passed  # nobody knew yet that what came meanwhile is something it reads
+            update.is_stale = is_passed  # nobody knew before what it reads
         return True
 
     # --- tables -------------------------------------------------------------------------------------------------------

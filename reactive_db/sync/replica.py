@@ -246,7 +246,7 @@ class Replica:
             self.tables.clear()
             newest = max(ts, self.snapshots.published)
             self._confirm(newest, commit)
-            self.updates.invalidate_everything()
+            self.updates.invalidate_everything(newest)
             self._void(newest, "another connection", known)
             self._move(newest)
 

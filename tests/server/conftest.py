@@ -38,9 +38,9 @@ def endpoint(many: JupyterServer) -> str:
     return f"{many.url}/reactive-db"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def bystander(endpoint: str) -> Iterator[Bystander]:
-    """Who must notice nothing of what others do."""
+    """Who must notice nothing of what others do; for one test, because nobody answers pings between two."""
     made = Bystander(endpoint)
     yield made
     made.close()

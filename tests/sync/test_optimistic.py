@@ -241,13 +241,13 @@ class Gate:
 
     def __init__(self) -> None:
         self.open = threading.Event()
-        runs: list[None] = []
 
         @rdb.mutation
         def wait(ctx: rdb.MutationCtx) -> None:
-            runs.append(None)
-            if len(runs) > 1:
-                self.open.wait(PATIENCE_SECONDS)
+            self.open.wait(PATIENCE_SECONDS)
+
+        @wait.optimistic
+        def pass_by(ctx: rdb.MutationCtx) -> None: ...
 
         self.mutation = wait
 
@@ -339,6 +339,37 @@ def test_one_whose_connection_is_lost_is_applied_once(here: Kernel, db: Database
     here.settle()
     assert there.run(number_of, "a") == 2
     assert values == [1, 2]
+
+
+def test_one_that_nothing_is_in_the_way_of_runs_once(held: Kernel, db: Database) -> None:
+    runs: list[int] = []
+
+    @rdb.mutation
+    def count(ctx: rdb.MutationCtx) -> None:
+        runs.append(len(runs))
+        ctx.db.insert(Item(name="counted", number=runs[-1]))
+
+    handle = db.live(number_of, "counted")
+    future = db.submit(count)
+    assert handle.value == 0
+    let_go(held)
+    done(future)
+    assert (handle.value, runs) == (0, [0])
+
+
+def test_one_during_which_others_commit_elsewhere_runs_once(here: Kernel, db: Database, there: Database) -> None:
+    db.run(add, "a", 1)
+    runs: list[int] = []
+
+    @rdb.mutation
+    def look_around(ctx: rdb.MutationCtx) -> None:
+        runs.append(number_of(ctx, "a") or 0)
+        there.run(add, f"other {len(runs)}")
+        here.wire.settle()
+        ctx.db.insert(Item(name="mine"))
+
+    done(db.submit(look_around))
+    assert runs == [1]
 
 
 def test_what_is_run_goes_behind_what_was_submitted(here: Kernel, db: Database) -> None:

@@ -177,7 +177,13 @@ class RemoteAccess(StoreAccess, Protocol):
     """A store whose commits travel, so that what they write is shown before they have arrived."""
 
     def show(self, update: OptimisticUpdate, ran: Transaction | None = None) -> None:
-        """Have snapshots show what a mutation writes; it is run for that, unless `ran` has just been."""
+        """Have snapshots show what a mutation writes, and handles follow soon; `ran` has just been run for it.
+
+        Runs no user code: without `ran`, or if that is not right any more, the next `rebase` does.
+        """
+
+    def rebase(self) -> None:
+        """Run everything again that has to be, so that snapshots show it."""
 
     def drop(self, update: OptimisticUpdate) -> None:
         """Do not show it any more; nothing if its commit has arrived, and it is gone already."""

@@ -70,13 +70,13 @@ class Outbox:
             return self.submit(call).result()
         update = self._update(call)
 
-        def show(ran: Transaction) -> None:
+        def show_when_sent(ran: Transaction) -> None:
+            # Not before: an observer of it may run a mutation, which has to be committed after this one.
             if self._scheduler.cache.watched:
-                self._store.show(update, ran if call.function.shown_by is None else None)
-                self._scheduler.advance()
+                ran.on_sent = partial(self._show_sent, update, ran if call.function.shown_by is None else None)
 
         try:
-            return self._runner.mutate(call, on_ran=show)
+            return self._runner.mutate(call, on_ran=show_when_sent)
         finally:
             self._forget(update)
 
@@ -93,6 +93,7 @@ class Outbox:
                 if not self._waiting and call.function.shown_by is None:
                     one.ran = self._first_run(call)
                 self._store.show(one.update, one.ran)
+                self._store.rebase()
             except FunctionTimeoutError as error:
                 one.future.set_exception(error)
                 return one.future
@@ -122,6 +123,12 @@ class Outbox:
         update = OptimisticUpdate(call.function.name, call.runtime, partial(self._runner.run_optimistically, call))
         call.on_sent = update.sent
         return update
+
+    def _show_sent(self, update: OptimisticUpdate, ran: Transaction | None, commit: int | None) -> None:
+        """The commit is next; handles change on another thread, because this one waits for the server."""
+        update.sent(commit)
+        if commit is not None:
+            self._store.show(update, ran)
 
     def _first_run(self, call: MutationCall) -> Transaction | None:
         """Run it for its commit; None if that has to wait."""

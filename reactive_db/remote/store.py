@@ -136,7 +136,7 @@ class RemoteStore:
         def work() -> None:
             while steps:
                 steps.popleft()()
-            self._rebase()
+            self.rebase()
             advance()
             self._stay_small()
             self.tell_settled()
@@ -335,7 +335,7 @@ class RemoteStore:
             self.replica.push(update)
             if is_right:
                 self.replica.settle(update, ran)
-        self._rebase()
+        self._wake()
 
     def drop(self, update: OptimisticUpdate) -> None:
         self.replica.drop(update)
@@ -343,7 +343,7 @@ class RemoteStore:
     def wait_in_reach(self) -> None:
         self.session.wait_in_reach()
 
-    def _rebase(self) -> None:
+    def rebase(self) -> None:
         """Run every update again whose reads are not right any more; those that need the server wait for it."""
         with self._rebasing, suppress(Unreachable):
             for _ in range(limits.REBASES_MAX):

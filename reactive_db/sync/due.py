@@ -11,7 +11,7 @@ from typing import Protocol
 from reactive_db import limits
 
 Soon = Callable[[Callable[[], None]], None]
-"""Calls a function soon on the thread that sends."""
+"""Calls a function soon on another thread."""
 
 _log = logging.getLogger(__name__)
 

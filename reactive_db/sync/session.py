@@ -30,6 +30,7 @@ from reactive_db.model.policy import Scope
 from reactive_db.storage.sql_result import to_ipc
 from reactive_db.storage.tables import Table
 from reactive_db.sync import messages as m
+from reactive_db.sync.due import Soon
 from reactive_db.sync.failures import failure
 from reactive_db.sync.overview import browse, overview
 from reactive_db.sync.policies import Policies
@@ -43,9 +44,6 @@ _log = logging.getLogger(__name__)
 
 Send = Callable[[bytes], None]
 Step = Callable[[], None]
-Submit = Callable[[Step], None]
-"""Calls a function soon on another thread."""
-
 Answer = Callable[["ServerSession", Any], None]
 
 
@@ -59,9 +57,9 @@ class Threads:
         on_sender: says what is new; the one thread that sends.
     """
 
-    on_worker: Submit
-    on_patient_worker: Submit
-    on_sender: Submit
+    on_worker: Soon
+    on_patient_worker: Soon
+    on_sender: Soon
 
 
 _NEEDS: Final[dict[type[m.Message], str]] = {
